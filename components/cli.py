@@ -1,0 +1,153 @@
+"""`stillhouse STEP ...`: the command line, derived from the signatures of the steps; imports only what is asked for."""
+
+import argparse
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from components.errors import Exit, Terminated, UsageError, UserError
+
+if TYPE_CHECKING:
+    from components.contract import Step
+    from components.settings import Params
+
+STEPS_NOTE = "steps (settings come from params.yaml, artifacts from the options)"
+
+# Commands that are no steps: name -> (module with `arguments(parser)` and `command(options) -> None`, one line of help).
+COMMANDS = {
+    "trace": ("components.commands.trace", "walk from an artifact back to the images it was made from"),
+    "summary": ("components.commands.summary", "print the table of the models that were trained"),
+    "schema": ("components.commands.schema", "write the JSON schema and the reference page of params.yaml"),
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that says what to type next."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError instead of printing a page."""
+        raise UsageError(message, f"{self.prog} --help")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the program and return its exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    try:
+        return dispatch(arguments)
+    except UserError as error:
+        report(error.cause, error.remedy)
+        code: int = error.exit_code
+    except Terminated:
+        report("terminated; finished work is kept", "run the same command again to go on")
+        code = Exit.TERMINATED
+    except KeyboardInterrupt:
+        report("interrupted; finished work is kept", "run the same command again to go on")
+        code = 130
+    except Exception as error:  # noqa: BLE001 - the one place that turns a defect of ours into an exit code
+        report(f"internal error: {type(error).__name__}: {error}", "run again with --debug for the traceback")
+        code = Exit.INTERNAL
+    if debug:
+        traceback.print_exc()
+    return code
+
+
+def report(cause: str, remedy: str) -> None:
+    """Two lines on stderr: what is wrong, and what to do."""
+    print(f"stillhouse: {cause}", file=sys.stderr)
+    if remedy:
+        print(f"  remedy: {remedy}", file=sys.stderr)
+
+
+def dispatch(arguments: list[str]) -> int:
+    """Find the step or command and run it."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(overview())
+        return Exit.OK
+    if arguments[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"stillhouse {version('stillhouse')}")
+        return Exit.OK
+    name, *rest = arguments
+    if name in COMMANDS:
+        return run_command(name, rest)
+    return run_from_line(name, rest)
+
+
+def overview() -> str:
+    """The page that `stillhouse --help` prints."""
+    from components.contract import STEPS
+
+    lines = ["usage: stillhouse NAME [options]      stillhouse NAME --help tells the options", "", f"{STEPS_NOTE}:"]
+    lines += [f"  {name:<10} {text}" for name, text in STEPS.items()]
+    lines += ["", "commands:"] + [f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items()]
+    lines += ["", "The whole pipeline: dvc repro.   Settings: params.yaml, explained in docs/params.md.",
+              "Exit codes: 0 done, 1 settings or data, 2 usage, 70 a defect, 75 try again, 143 terminated."]
+    return "\n".join(lines)
+
+
+def run_command(name: str, rest: list[str]) -> int:
+    """Run a command that is no step."""
+    module, text = COMMANDS[name]
+    imported = import_module(module)
+    parser = Parser(prog=f"stillhouse {name}", description=text)
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    imported.arguments(parser)
+    command: Callable[[argparse.Namespace], None] = imported.command
+    command(parser.parse_args(rest))
+    return Exit.OK
+
+
+def run_from_line(name: str, rest: list[str]) -> int:
+    """Run a step from command-line arguments."""
+    from components import contract
+    from components.settings import Params
+
+    step = contract.load_step(name)
+    options = step_parser(step).parse_args(rest)
+    params = Params.load(options.params, options.set)
+    section = getattr(options, "section", None) or name
+    if step.settings is not type(params.section(section)):
+        raise UsageError(f"{name} cannot read section {section}", f"expected {step.sections()}")
+    if "DVC_STAGE" in os.environ:
+        contract.die_with_parent()
+    paths = given_paths(step, options, params)
+    facts = contract.run_step(step, params.section(section), section, paths)
+    if options.json:
+        print(json.dumps(facts, indent=1))
+    return Exit.OK
+
+
+def step_parser(step: "Step") -> Parser:
+    """The options of a step: its ports, and what every step takes."""
+    parser = Parser(prog=f"stillhouse {step.name}", description=(step.function.__doc__ or "").strip())
+    if step.sections() != step.name:
+        parser.add_argument("section", help=f"section of params.yaml: {step.sections()}")
+    for name, port in step.ports.items():
+        folder = "folder of artifacts by name" if port.kind == "inputs" else "path to read" if port.kind == "input" else "path to write"
+        text = f"{folder} (default: {port.setting} of params.yaml)" if port.setting else folder
+        parser.add_argument(f"--{name}", type=Path, required=not port.setting, metavar="PATH", help=text)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE", help="settings (default: params.yaml)")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="override a setting, e.g. student.epochs=3")
+    parser.add_argument("--json", action="store_true", help="print the facts of the run as JSON")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    return parser
+
+
+def given_paths(step: "Step", options: argparse.Namespace, params: "Params") -> dict[str, Path]:
+    """The path of every port, from the options or from the setting that supplies it."""
+    paths = {}
+    for name, port in step.ports.items():
+        given = getattr(options, name)
+        paths[name] = given if given is not None else Path(params.setting(port.setting))
+    return paths
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What is not a step: reading back, explaining, showing."""

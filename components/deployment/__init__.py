@@ -1,0 +1,1 @@
+"""Exported graphs, their parity with the model, and the model card."""

@@ -1,0 +1,1 @@
+"""Per-sample losses and how they combine into an objective."""

@@ -1,0 +1,1 @@
+"""The store of what models say of samples, and its readers."""

@@ -1,0 +1,319 @@
+"""params.yaml -> typed sections; the one voice of configuration errors.
+
+A step's settings are its own section plus the shared values that it names with `From`. A field that is excluded from
+dumps (`Field(exclude=True)`) cannot change a result and so enters no digest.
+"""
+
+import difflib
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from components.errors import UserError
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 20
+
+# Every section of params.yaml and the model that reads it; `*` stands for a name of the user's.
+SECTIONS = {
+    "data": "components.data.settings:Data",
+    "sample": "components.sample:Sample",
+    "validate": "components.validate:Validate",
+    "index": "components.index:Index",
+    "teachers.*": "components.train:Train",
+    "student": "components.train:Train",
+    "teach": "components.teach:Teach",
+    "distill": "components.distill:Distill",
+    "evaluate": "components.evaluate:Evaluate",
+    "export": "components.export:Export",
+    "runtime": "components.settings:Runtime",
+}
+
+
+@dataclass(frozen=True)
+class From:
+    """Marks a field that is read from elsewhere in params.yaml.
+
+    path: dotted, from the top; `@name` is the last part of the section's own name. keys: take the names below the
+    path instead of the values.
+    """
+
+    path: str
+    keys: bool = False
+
+
+class Settings(BaseModel):
+    """A frozen part of params.yaml: types are strict, unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+    def resolved(self) -> "Settings":
+        """These settings with every `auto` replaced by what it stands for on this machine."""
+        return self
+
+    def digestible(self) -> dict[str, Any]:
+        """The values that can change a result, as JSON would hold them."""
+        dumped: dict[str, Any] = self.model_dump(mode="json")
+        return dumped
+
+
+class Runtime(Settings):
+    """How, not what: nothing here may change a result, so no digest sees it."""
+
+    threads: int = Field(0, ge=0, description="CPU threads for computing; 0 takes all that the machine grants")
+    workers: int = Field(0, ge=0, description="loader processes for per-sample policies; 0 loads in the step itself")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks run; auto takes a GPU if present")
+    work: str = Field(".stillhouse/work", description="folder for the state of interrupted steps")
+    reports: str = Field("reports", description="folder for run.json, the facts that are no artifact")
+    tracking: bool = Field(True, description="send runs to MLflow (MLFLOW_TRACKING_URI, or sqlite:///mlflow.db)")
+    experiment: str = Field("stillhouse", description="name of the MLflow experiment")
+    checkpoint_seconds: float = Field(30.0, gt=0, description="longest time that a kill can cost a training step")
+
+
+Seed = Annotated[int, From("seed"), Field(ge=0, lt=2**63, description="the one source of chance")]
+SharedRuntime = Annotated[Runtime, From("runtime"), Field(exclude=True)]
+
+
+class Params:
+    """The whole of params.yaml, read strictly and overridden by `--set`."""
+
+    def __init__(self, values: dict[str, Any], origin: str = "params.yaml") -> None:
+        self.values = values
+        self.origin = origin
+
+    @classmethod
+    def load(cls, path: Path, overrides: Iterable[str] = ()) -> "Params":
+        """Read and check a file; UserError says what is wrong and where."""
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error.strerror}", "name the file with --params FILE") from None
+        params = cls(parse_yaml(content, str(path)), str(path))
+        for override in overrides:
+            params._override(override)
+        params.check()
+        return params
+
+    def _override(self, override: str) -> None:
+        name, equals, text = override.partition("=")
+        if not equals or not name:
+            raise UserError(f"--set {override} is not of the form name=value", "for example: --set student.epochs=3")
+        *parents, last = name.split(".")
+        place = self.values
+        for parent in parents:
+            place = place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                raise UserError(f"--set {override}: {parent} is a value, not a section", "name a key below a section")
+        place[last] = parse_scalar(text, f"--set {name}")
+
+    def check(self) -> None:
+        """Validate every section, so that no step starts under a file that a later one will refuse."""
+        known = sorted({name.partition(".")[0] for name in SECTIONS} | {"seed"})
+        for name in self.values:
+            if name not in known:
+                raise UserError(f"{self.origin}: {name} is not a section{near(name, known)}",
+                                f"expected one of {', '.join(known)}")
+        for section in self.sections():
+            self.section(section)
+
+    def sections(self) -> Iterator[str]:
+        """The names of all sections, those below `teachers` included."""
+        for pattern in SECTIONS:
+            if not pattern.endswith(".*"):
+                yield pattern
+                continue
+            parent = pattern.removesuffix(".*")
+            below = self.values.get(parent) or {}
+            if not isinstance(below, dict):
+                raise UserError(f"{self.origin}: {parent} is {shown(below)}; expected a name for each of the {parent}",
+                                f"for example: {parent}: {{big: {{epochs: 30}}}}")
+            for name in below:
+                if not isinstance(name, str) or not name.isidentifier():
+                    raise UserError(f"{self.origin}: {parent}.{name} is no usable name",
+                                    "use letters, digits and underscores: it names files and runs")
+                yield f"{parent}.{name}"
+
+    def section(self, name: str) -> Settings:
+        """The typed settings of one section, shared values included."""
+        model = section_model(name)
+        raw = self._assemble(name, model)
+        try:
+            return model.model_validate_json(json.dumps(raw, allow_nan=False))
+        except ValidationError as error:
+            raise self._explain(name, model, error) from None
+        except ValueError:
+            raise UserError(f"{self.origin}: {name} holds a number that is not finite", "write a finite number") from None
+
+    def setting(self, name: str) -> Any:
+        """One typed value by its dotted name, defaults included."""
+        section, _, field = name.rpartition(".")
+        return getattr(self.section(section), field)
+
+    def _assemble(self, name: str, model: type[Settings]) -> dict[str, Any]:
+        own = self._lookup(name)
+        own = {} if own is None else own
+        if not isinstance(own, dict):
+            raise UserError(f"{self.origin}: {name} is {shown(own)}; expected keys below it", f"see docs/params.md, {name}")
+        raw = dict(own)
+        for field, source in shared_fields(model).items():
+            if field in own:
+                raise UserError(f"{self.origin}: {name}.{field} is not read here", f"it comes from {source.path}; set that")
+            value = self._shared(name, model, field, source)
+            if value is not None:
+                raw[field] = value
+        return raw
+
+    def _shared(self, section: str, model: type[Settings], field: str, source: From) -> Any:
+        if source.path == "@name":
+            return section.rpartition(".")[2]
+        kind = field_model(model, field)
+        if kind is not None and source.path in SECTIONS:
+            return self._assemble(source.path, kind)
+        value = self._lookup(source.path)
+        return list(value or ()) if source.keys else value
+
+    def _lookup(self, name: str) -> Any:
+        value: Any = self.values
+        for part in name.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        return value
+
+    def _explain(self, section: str, model: type[Settings], error: ValidationError) -> UserError:
+        detail = error.errors(include_url=False)[0]
+        where, kind = [str(part) for part in detail["loc"]], model
+        prefix = section
+        while where and where[0] in (shared := shared_fields(kind)):  # the value stands elsewhere in the file
+            prefix, nested = shared[where[0]].path, field_model(kind, where.pop(0))
+            kind = nested or kind
+        name = ".".join([prefix, *where])
+        return UserError(f"{self.origin}: {name} {complaint(detail, model)}", f"see docs/params.md, {prefix}")
+
+
+def section_model(name: str) -> type[Settings]:
+    """The settings model of a section; UserError for a name that is none."""
+    parent, dot, _ = name.partition(".")
+    pattern = f"{parent}.*" if dot else name
+    if pattern not in SECTIONS:
+        known = sorted(SECTIONS)
+        raise UserError(f"{name} is not a section{near(name, known)}", f"expected one of {', '.join(known)}")
+    module, _, attribute = SECTIONS[pattern].partition(":")
+    model: type[Settings] = getattr(import_module(module), attribute)
+    return model
+
+
+def shared_fields(model: type[BaseModel]) -> dict[str, From]:
+    """The fields of a model that are read from elsewhere, and from where."""
+    return {name: mark for name, field in model.model_fields.items() for mark in field.metadata if isinstance(mark, From)}
+
+
+def field_model(model: type[BaseModel], field: str) -> type[Settings] | None:
+    """The settings model that a field holds, if it holds one."""
+    annotation = model.model_fields[field].annotation
+    return annotation if isinstance(annotation, type) and issubclass(annotation, Settings) else None
+
+
+def complaint(detail: ErrorDetails, model: type[BaseModel]) -> str:
+    """One pydantic error in plain words, with the nearest spelling where a name is wrong."""
+    value, kind, context = detail["input"], detail["type"], detail.get("ctx", {})
+    if kind == "extra_forbidden":
+        keys = [key for key in model_keys(model, detail["loc"][:-1])]
+        return f"is not a setting{near(str(detail['loc'][-1]), keys)}; expected one of {', '.join(keys)}"
+    if kind == "missing":
+        return "is missing"
+    if kind in ("literal_error", "enum"):
+        expected = str(context.get("expected", "")).replace(" or ", ", ")
+        names = [name.strip().strip("'") for name in expected.split(",")]
+        return f"is {shown(value)}; expected one of {', '.join(names)}.{near(str(value), names)}"
+    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    return f"is {shown(value)}; expected {message}"
+
+
+def model_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """The keys allowed at a place inside a model."""
+    here: type[BaseModel] = model
+    for part in location:
+        field = here.model_fields.get(str(part))
+        nested = [a for a in (field.annotation, *get_args(field.annotation)) if isinstance(a, type)] if field else []
+        here = next((a for a in nested if issubclass(a, BaseModel)), here)
+    return [name for name in here.model_fields if name not in shared_fields(here)]
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """` Did you mean ...?` where a known name is close.
+
+    >>> near("sdg", ["adam", "sgd"])
+    " Did you mean 'sgd'?"
+    """
+    matches = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean '{matches[0]}'?" if matches else ""
+
+
+def shown(value: Any) -> str:
+    """A value as an error message shows it: short, on one line."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def parse_yaml(content: bytes, origin: str) -> dict[str, Any]:
+    """Read a YAML 1.2 mapping as DVC does, refusing what could hang or surprise: anchors, aliases, tags, duplicates."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+    from ruamel.yaml.events import AliasEvent
+
+    if len(content) > MAX_BYTES:
+        raise UserError(f"{origin} has {len(content)} bytes; at most {MAX_BYTES} are read", "settings belong here, data does not")
+    try:
+        text = content.decode("utf-8")
+        depth = 0
+        for event in YAML(typ="safe", pure=True).parse(io.StringIO(text)):
+            kind = type(event).__name__
+            depth += kind.endswith("StartEvent") - kind.endswith("EndEvent")
+            if isinstance(event, AliasEvent) or getattr(event, "anchor", None) is not None:
+                raise UserError(f"{origin}, line {event.start_mark.line + 1}: anchors and aliases are not read",
+                                "write the value out")
+            if getattr(event, "tag", None) is not None:
+                raise UserError(f"{origin}, line {event.start_mark.line + 1}: tags are not read", "write a plain value")
+            if depth > MAX_DEPTH:
+                raise UserError(f"{origin}: nested deeper than {MAX_DEPTH}", "flatten it")
+        values = YAML(typ="safe", pure=True).load(text)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{origin} is not UTF-8 text (byte {error.start})", "save it as UTF-8") from None
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise UserError(f"{origin}{place}: {problem}", "correct the YAML there") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise UserError(f"{origin} holds {shown(values)}; expected sections", "see docs/params.md")
+    return values
+
+
+def parse_scalar(text: str, origin: str) -> Any:
+    """The value of an override, read as it would be in the file.
+
+    >>> parse_scalar("1e-3", "--set lr"), parse_scalar("[64, 96]", "--set sizes"), parse_scalar("no", "--set x")
+    (0.001, [64, 96], 'no')
+    """
+    return parse_yaml(b"value: " + text.encode(), origin).get("value")
+
+
+def plain(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values as flat dotted names, the spelling of `--set`, `dvc exp run -S` and MLflow.
+
+    >>> plain({"optimizer": {"name": "sgd"}, "sizes": [64]}, "student")
+    {'student.optimizer.name': 'sgd', 'student.sizes': [64]}
+    """
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        dotted = f"{prefix}.{name}" if prefix else name
+        flat |= plain(value, dotted) if isinstance(value, Mapping) and value else {dotted: value}
+    return flat

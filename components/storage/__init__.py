@@ -1,0 +1,1 @@
+"""Atomic artifacts, receipts and locks."""
