@@ -1,0 +1,107 @@
+"""Views of images: what is drawn for a sample and a view, and how a batch of pixels is turned into it.
+
+A view is described without reference to resolution, so networks of different input size can look at the same view.
+View 0 is the untouched image.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+
+from components.data.augment_settings import Augment
+from components.data.chance import sample_keys, uniforms
+
+DRAWS = 16
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+@dataclass(frozen=True)
+class Views:
+    """What was drawn for N samples: affine maps [N, 2, 3], colour maps [N, 3, 4], erased boxes [N, 4] (x0, y0, x1, y1)."""
+
+    affine: Tensor
+    colour: Tensor
+    box: Tensor
+
+    def to(self, device: torch.device) -> "Views":
+        """The same views on another device."""
+        return Views(self.affine.to(device), self.colour.to(device), self.box.to(device))
+
+
+def draw_views(settings: Augment, seed: int, ids: NDArray[np.uint8], view: int, aspect: float = 1.0) -> Views:
+    """Draw a view for every sample: a pure function of (settings, seed, id, view).
+
+    ids: uint8 [N, 32]. aspect: width to height of the stored image.
+    """
+    draws = uniforms(sample_keys(seed, "augment", ids, view), DRAWS)
+    geometry, colour, erase = draws[:, :7], draws[:, 7:11], draws[:, 11:16]
+    maps = (_affine(settings, geometry, aspect), _colour(settings, colour), _boxes(settings, erase))
+    return Views(*(torch.from_numpy(array.astype(np.float32)) for array in maps))
+
+
+def render(pixels: Tensor, views: Views, size: tuple[int, int]) -> Tensor:
+    """Turn stored pixels uint8 [N, H, W, 3] into views float32 [N, 3, h, w] in [0, 1]."""
+    images = pixels.permute(0, 3, 1, 2).float().div_(255.0)
+    grid = affine_grid(views.affine, [len(images), 3, *size], align_corners=False)
+    images = grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    images = torch.einsum("nij,njhw->nihw", views.colour[:, :, :3], images) + views.colour[:, :, 3, None, None]
+    return torch.where(_erased(views.box, size), 0.5, images.clamp_(0.0, 1.0))
+
+
+def _affine(settings: Augment, draws: NDArray[np.float64], aspect: float) -> NDArray[np.float64]:
+    area = _between(settings.crop, draws[:, 0])
+    ratio = np.exp(_between((math.log(settings.ratio[0]), math.log(settings.ratio[1])), draws[:, 1])) / aspect
+    width, height = np.minimum(np.sqrt(area * ratio), 1.0), np.minimum(np.sqrt(area / ratio), 1.0)
+    centre_x, centre_y = (2 * draws[:, 2] - 1) * (1 - width), (2 * draws[:, 3] - 1) * (1 - height)
+    mirror = np.where(draws[:, 4] < settings.flip, -1.0, 1.0)
+    angle = np.radians((2 * draws[:, 5] - 1) * settings.rotate)
+    shear = np.tan(np.radians((2 * draws[:, 6] - 1) * settings.shear))
+    cosine, sine = np.cos(angle), np.sin(angle)
+    # In pixels of equal size: rotate after shearing; then back to each axis' own unit of half an image.
+    rows = [[cosine, (shear * cosine - sine) / aspect], [sine * aspect, shear * sine + cosine]]
+    return np.stack([
+        np.stack([rows[0][0] * width * mirror, rows[0][1] * height, centre_x], axis=1),
+        np.stack([rows[1][0] * width * mirror, rows[1][1] * height, centre_y], axis=1),
+    ], axis=1)
+
+
+def _colour(settings: Augment, draws: NDArray[np.float64]) -> NDArray[np.float64]:
+    spread = 2 * draws - 1
+    brightness, contrast = 1 + spread[:, 0] * settings.brightness, 1 + spread[:, 1] * settings.contrast
+    saturation, hue = 1 + spread[:, 2] * settings.saturation, np.radians(spread[:, 3] * settings.hue)
+    luma = np.array(LUMA)
+    grey = np.tile(luma, (3, 1))
+    # Hue turns about the grey axis (Rodrigues' formula), saturation scales the distance from grey.
+    axis = np.full((3, 3), 1 / 3)
+    cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
+    turn = (np.cos(hue)[:, None, None] * (np.eye(3) - axis) + np.sin(hue)[:, None, None] * cross) + axis
+    scale = saturation[:, None, None] * (np.eye(3) - grey) + grey
+    matrix = (brightness * contrast)[:, None, None] * (scale @ turn)
+    offset = (0.5 * (1 - contrast) * brightness)[:, None, None] * np.ones((1, 3, 1))
+    return np.concatenate([matrix, offset], axis=2)
+
+
+def _boxes(settings: Augment, draws: NDArray[np.float64]) -> NDArray[np.float64]:
+    area = _between(settings.erase_area, draws[:, 1])
+    ratio = np.exp(_between((math.log(0.4), math.log(2.5)), draws[:, 2]))
+    width, height = np.minimum(np.sqrt(area * ratio), 1.0), np.minimum(np.sqrt(area / ratio), 1.0)
+    left, top = draws[:, 3] * (1 - width), draws[:, 4] * (1 - height)
+    box = np.stack([left, top, left + width, top + height], axis=1)
+    return np.where((draws[:, 0] < settings.erase)[:, None], box, 0.0)
+
+
+def _erased(box: Tensor, size: tuple[int, int]) -> Tensor:
+    y = (torch.arange(size[0], device=box.device) + 0.5) / size[0]
+    x = (torch.arange(size[1], device=box.device) + 0.5) / size[1]
+    across = (x >= box[:, 0, None]) & (x < box[:, 2, None])
+    down = (y >= box[:, 1, None]) & (y < box[:, 3, None])
+    return (down[:, :, None] & across[:, None, :])[:, None]
+
+
+def _between(limits: tuple[float, float], draws: NDArray[np.float64]) -> NDArray[np.float64]:
+    return limits[0] + (limits[1] - limits[0]) * draws

@@ -1,0 +1,16 @@
+"""Which network: the `model` part of a training section."""
+
+from typing import Any
+
+from pydantic import Field
+
+from components.settings import Settings
+
+
+class Architecture(Settings):
+    """A backbone by name, with one parallel head a task."""
+
+    name: str = Field("resnet18", description="a timm name, or torchvision/NAME")
+    options: dict[str, Any] = Field(
+        {}, description="arguments of the constructor, e.g. {layers: [1, 1, 1, 1], channels: [32, 64, 128, 256]}")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout before the heads")
