@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -15,22 +16,25 @@ from components.data.chance import generator, sample_keys
 from components.data.dataset import Dataset
 from components.data.policies import apply_policy
 
+Item: TypeAlias = tuple[NDArray[np.int64], int, NDArray[np.uint8]]  # rows, view, pixels
+
 
 @dataclass(frozen=True)
 class Batch:
-    """N samples: pixels uint8 [N, H, W, 3], row numbers int64 [N], labels by task, weight float32 [N].
+    """N samples of one view: pixels uint8 [N, H, W, 3], row numbers int64 [N], labels by task, weight float32 [N].
 
     Labels are int64 [N] with -1 for none, or for `multi` tasks float32 [N, C] with rows of NaN for none.
     """
 
     rows: NDArray[np.int64]
+    view: int
     pixels: Tensor
     labels: dict[str, Tensor]
     weight: Tensor
 
 
-class Batches(TorchDataset[tuple[NDArray[np.int64], NDArray[np.uint8]]]):
-    """A list of row lists; item k holds the pixels of the k-th, with the per-sample policy applied."""
+class Batches(TorchDataset[Item]):
+    """A list of (rows, view); item k holds the pixels of the k-th, with the per-sample policy applied."""
 
     def __init__(self, dataset: Dataset, plan: Sequence[tuple[NDArray[np.int64], int]], seed: int, augment: Augment | None) -> None:
         self.dataset, self.plan, self.seed, self.augment = dataset, plan, seed, augment
@@ -38,13 +42,13 @@ class Batches(TorchDataset[tuple[NDArray[np.int64], NDArray[np.uint8]]]):
     def __len__(self) -> int:
         return len(self.plan)
 
-    def __getitem__(self, item: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    def __getitem__(self, item: int) -> Item:
         rows, view = self.plan[item]
         pixels = self.dataset.pixels(rows)
         if self.augment is not None and self.augment.policy != "none" and view > 0:
             keys = sample_keys(self.seed, "policy", self.dataset.ids[rows], view)
             pixels = apply_policy(self.augment.policy, pixels, keys)
-        return rows, pixels
+        return rows, view, pixels
 
 
 def load(batches: Batches, workers: int = 0) -> Iterator[Batch]:
@@ -53,9 +57,9 @@ def load(batches: Batches, workers: int = 0) -> Iterator[Batch]:
     labels = {task.name: torch.from_numpy(dataset.labels(task)) for task in dataset.tasks}
     weights = torch.from_numpy(dataset.weights)
     rng = torch.Generator()  # the loader must not draw from the global state, which belongs to the network
-    for rows, pixels in DataLoader(batches, batch_size=None, num_workers=workers, generator=rng, collate_fn=_as_is):
+    for rows, view, pixels in DataLoader(batches, batch_size=None, num_workers=workers, generator=rng, collate_fn=_as_is):
         index = torch.from_numpy(rows)
-        yield Batch(rows, torch.from_numpy(pixels), {n: t[index] for n, t in labels.items()}, weights[index])
+        yield Batch(rows, view, torch.from_numpy(pixels), {n: t[index] for n, t in labels.items()}, weights[index])
 
 
 def epoch_batches(rows: NDArray[np.int64], size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
@@ -68,5 +72,5 @@ def epoch_batches(rows: NDArray[np.int64], size: int, seed: int, epoch: int) -> 
     return [order[i * size : (i + 1) * size] for i in range(whole)]
 
 
-def _as_is(item: tuple[NDArray[np.int64], NDArray[np.uint8]]) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+def _as_is(item: Any) -> Any:
     return item

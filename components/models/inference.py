@@ -1,11 +1,8 @@
 """What a model says of samples, independent of batch size and order up to the rounding of one forward pass."""
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from components.data.dataset import Dataset
 from components.models.artifact import Model
@@ -21,17 +18,12 @@ def logits_of(model: Model, dataset: Dataset, rows: NDArray[np.int64], batch: in
 def network_logits(network: Network, preprocess: Preprocess, dataset: Dataset, rows: NDArray[np.int64],
                    batch: int = 256) -> dict[str, NDArray[np.float32]]:
     """Uncalibrated logits of untouched images by a network in evaluation mode, float32 [n, C] by task."""
-    return forward_all(lambda pixels: network(preprocess(pixels)).logits, dataset, rows, batch)
-
-
-def forward_all(forward: Callable[[Tensor], dict[str, Tensor]], dataset: Dataset, rows: NDArray[np.int64],
-                batch: int) -> dict[str, NDArray[np.float32]]:
-    """Apply a function of stored pixels to rows in batches and join the results, float32 [n, C] by task."""
     parts: dict[str, list[NDArray[np.float32]]] = {task.name: [] for task in dataset.tasks}
+    device = next(network.parameters()).device
     with torch.inference_mode():
         for start in range(0, len(rows), batch):
-            pixels = torch.from_numpy(dataset.pixels(rows[start : start + batch]))
-            for name, logits in forward(pixels).items():
+            pixels = torch.from_numpy(dataset.pixels(rows[start : start + batch])).to(device)
+            for name, logits in network(preprocess(pixels)).logits.items():
                 parts[name].append(logits.float().cpu().numpy())
     classes = {task.name: len(task.classes) for task in dataset.tasks}
     return {name: np.concatenate(found) if found else np.zeros((0, classes[name]), np.float32) for name, found in parts.items()}

@@ -1,0 +1,53 @@
+"""The step `distill`: the student, trained on what the teachers said."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from components.contract import Input, Output, deferred_termination
+from components.settings import From, Runtime, Seed, Settings, SharedRuntime
+from components.surroundings import surroundings, write_fitted
+from components.training.settings import Recipe
+
+
+class Distill(Settings):
+    """How the student learns from the store; its network and budget are those of `student`."""
+
+    temperature: float = Field(3.0, gt=0, description="softens teachers and student alike")
+    weight: float = Field(0.7, ge=0, le=1, description="share of the teachers in the loss; the rest is the hard label's")
+    match: Literal["exact", "mean"] = Field(
+        "mean", description="exact: the views that were judged, target by view; mean: fresh views, target averaged over views")
+    student: Annotated[Recipe, From("student")] = Recipe()
+    seed: Seed = 0
+    runtime: SharedRuntime = Runtime()
+
+    def resolved(self) -> "Distill":
+        """These settings with precision and memory format decided for this machine."""
+        from components.training.devices import resolve
+
+        return self.model_copy(update={"student": resolve(self.student, self.runtime.device)})
+
+
+def distill(settings: Distill, /, *, dataset: Input, probabilities: Input, model: Output, metrics: Output, curves: Output) -> None:
+    """Train the student on a Dataset's images and the teachers' stored probabilities alone."""
+    from components.data.dataset import Dataset
+    from components.losses.distillation import distilled
+    from components.probabilities.judging import Program
+    from components.probabilities.store import Store
+    from components.probabilities.targets import read_targets
+    from components.storage.receipts import digest
+    from components.training.fitting import Goal, fit
+
+    samples, store = Dataset.open(dataset), Store.open(probabilities)
+    store.require({"dataset": digest(dataset), "tasks": [task.to_json() for task in samples.tasks]})
+    exact = settings.match == "exact"
+    if exact:
+        store.require({"augmentation": Program(settings.student.augment, settings.seed, samples.size).digest()})
+    targets = read_targets(store, samples, settings.temperature, settings.match)
+    objective = distilled(samples.tasks, targets.of, settings.temperature, settings.weight, settings.student.smoothing)
+    stored = len(store.views) - 1
+    goal = Goal("distilled", settings.student, objective, settings.seed, lambda epoch: 1 + (epoch % stored if exact else epoch))
+    with deferred_termination() as stop:
+        fitted = fit(goal, samples, surroundings(settings.runtime, "distilled", stop))
+    if fitted is not None:
+        write_fitted(fitted, model, metrics, curves)

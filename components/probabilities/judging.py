@@ -1,0 +1,69 @@
+"""Asking a model about views of every sample, shard by shard."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from components.data.augment import draw_views, render
+from components.data.augment_settings import Augment
+from components.data.dataset import Dataset
+from components.data.loader import Batches
+from components.evaluation.metrics import log_probabilities
+from components.models.artifact import Model
+from components.probabilities.store import StoreWriter
+from components.storage.digests import value_digest
+
+BATCH = 128
+
+
+@dataclass(frozen=True)
+class Program:
+    """How views are made: the digest of this is what makes a replay exact."""
+
+    augment: Augment
+    seed: int
+    stored: tuple[int, int]
+
+    def digest(self) -> str:
+        """One value for everything that decides what a view looks like."""
+        return value_digest({"augment": self.augment.model_dump(mode="json"), "seed": self.seed, "stored": self.stored, "program": 1})
+
+
+def judge_shard(model: Model, dataset: Dataset, program: Program, writer: StoreWriter, shard: int) -> None:
+    """Judge the rows of one shard in batches that never cross its border, so that a restart repeats the bits."""
+    rows = writer.rows_of(shard)
+    found: dict[str, list[NDArray[np.float64]]] = {task.name: [] for task in dataset.tasks}
+    for start in range(0, len(rows), BATCH):
+        for name, values in judge_batch(model, dataset, program, rows[start : start + BATCH], writer.head["views"]).items():
+            found[name].append(values)
+    for name, parts in found.items():
+        writer.put(model.name, name, shard, np.concatenate(parts))
+
+
+def judge_batch(model: Model, dataset: Dataset, program: Program, rows: NDArray[np.int64],
+                views: list[int]) -> dict[str, NDArray[np.float64]]:
+    """Log-probabilities at temperature 1 of some rows, [n, views, classes] by task."""
+    said: dict[str, list[NDArray[np.float64]]] = {task.name: [] for task in dataset.tasks}
+    for view in views:
+        with torch.inference_mode():
+            logits = model.network(view_images(model, dataset, program, rows, view)).logits
+        for task in dataset.tasks:
+            said[task.name].append(log_probabilities(logits[task.name].float().cpu().numpy(), 1.0, task.kind))
+    return {name: np.stack(columns, axis=1) for name, columns in said.items()}
+
+
+def view_images(model: Model, dataset: Dataset, program: Program, rows: NDArray[np.int64], view: int) -> torch.Tensor:
+    """A view of some rows as the model's network reads it, float32 [n, 3, h, w]."""
+    device = next(model.network.parameters()).device
+    _, _, array = Batches(dataset, [(rows, view)], program.seed, program.augment)[0]
+    pixels = torch.from_numpy(array).to(device)
+    if view == 0:
+        clean: torch.Tensor = model.preprocess(pixels)
+        return clean
+    height, width = program.stored
+    drawn = draw_views(program.augment, program.seed, dataset.ids[rows], view, width / height)
+    size = tuple(model.head["geometry"]["input"])
+    images: torch.Tensor = model.preprocess.normalise(render(pixels, drawn.to(device), (size[0], size[1])))
+    return images

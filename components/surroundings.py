@@ -1,0 +1,38 @@
+"""What a training step takes from the program around it, and what it leaves behind."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.contract import note, work_folder
+from components.progress import progress
+from components.settings import Runtime
+from components.tracking.journal import log_metrics
+
+if TYPE_CHECKING:
+    from components.training.fitting import Fitted, Surroundings
+
+
+def surroundings(runtime: Runtime, label: str, stop: Callable[[], bool]) -> "Surroundings":
+    """Device, threads, work folder, progress and tracking of a training step."""
+    from components.training.devices import pick_device, use_threads
+    from components.training.fitting import Surroundings
+
+    use_threads(runtime.threads)
+    return Surroundings(pick_device(runtime.device), work_folder(), stop, log_metrics,
+                        lambda batches, total: progress(batches, total, label), runtime.workers, runtime.checkpoint_seconds)
+
+
+def write_fitted(fitted: "Fitted", model: Path, metrics: Path, curves: Path) -> None:
+    """Write the Model, its metrics and its learning curve."""
+    fitted.save(model)
+    summary = {**fitted.head["training"]["val"], "best_epoch": fitted.head["training"]["best_epoch"],
+               "parameters": fitted.head["parameters"]}
+    metrics.write_text(json.dumps(summary, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+    with curves.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(fitted.history[0]))
+        writer.writeheader()
+        writer.writerows(fitted.history)
+    note("parameters", fitted.head["parameters"])

@@ -1,0 +1,71 @@
+"""Where a network runs and in what arithmetic: fixed tables, never a stopwatch."""
+
+import os
+import re
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from components.errors import UserError
+from components.training.settings import Recipe
+
+DEPTHWISE = re.compile(r"mobile|efficient|mnas|shuffle|convnext|rexnet|ghost|xception|lcnet|hardcore")
+TRANSFORMER = re.compile(r"vit|swin|deit|beit|cait|mixer|eva|xcit|pvt|maxvit")
+STRIDED_POINTWISE_STEM = re.compile(r"repvgg|mobileone")  # backward crashes in channels_last on the CPU of torch 2.14
+
+
+def pick_device(wish: str) -> torch.device:
+    """The device of a wish: auto takes a GPU if there is one."""
+    present = torch.cuda.is_available()
+    if wish == "cuda" and not present:
+        raise UserError("runtime.device is cuda, but torch sees no GPU", "set runtime.device: auto, or check the driver")
+    return torch.device("cuda" if present and wish != "cpu" else "cpu")
+
+
+def pick_precision(wish: str, device: str, name: str) -> str:
+    """bf16 where the hardware has it and the family gains by it; measured in `benchmarks/`."""
+    if wish != "auto":
+        return wish
+    if device == "cuda":
+        return "bf16"
+    return "bf16" if cpu_has_bf16() and not DEPTHWISE.search(name) else "fp32"
+
+
+def pick_memory_format(wish: str, device: str, name: str) -> str:
+    """channels_last for convolutions, the default layout for transformers."""
+    if wish != "auto":
+        return wish
+    risky = device == "cpu" and STRIDED_POINTWISE_STEM.search(name)
+    return "contiguous" if TRANSFORMER.search(name) or risky else "channels_last"
+
+
+@cache
+def cpu_has_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16 itself."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return re.search(r"^flags\s*:.*\b(avx512_bf16|amx_bf16)\b", flags, re.MULTILINE) is not None
+
+
+def resolve(recipe: Recipe, device: str) -> Recipe:
+    """A recipe with every `auto` replaced by what it stands for on a device."""
+    name, kind = recipe.model.name, pick_device(device).type
+    return recipe.model_copy(update={
+        "precision": pick_precision(recipe.precision, kind, name),
+        "memory_format": pick_memory_format(recipe.memory_format, kind, name),
+    })
+
+
+def use_threads(wish: int) -> None:
+    """Set the number of CPU threads; 0 takes all that this process may run on."""
+    torch.set_num_threads(wish or len(os.sched_getaffinity(0)))
+
+
+def place(network: nn.Module, device: torch.device, layout: str) -> nn.Module:
+    """Move a network to its device and memory layout."""
+    form = torch.channels_last if layout == "channels_last" else torch.contiguous_format
+    return network.to(device=device, memory_format=form)  # type: ignore[call-overload,no-any-return]

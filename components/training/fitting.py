@@ -1,0 +1,159 @@
+"""From a recipe and an objective to a sealed, calibrated model: what training and distilling share."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from components.data.dataset import Dataset
+from components.data.loader import Batch
+from components.errors import UserError
+from components.evaluation.calibration import fit_temperature, labelled
+from components.evaluation.metrics import log_probabilities, measure
+from components.losses.objective import Objective
+from components.models.artifact import count_parameters, save_model
+from components.models.inference import network_logits
+from components.models.network import Network, build_network
+from components.models.preprocessing import Preprocess, geometry_head
+from components.training import checkpoints
+from components.training.devices import place
+from components.training.loop import Job, run, size_of
+from components.training.optimizers import build_optimizer
+from components.training.settings import Recipe
+from components.training.state import State
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a training needs of the program around it.
+
+    work: folder for checkpoints. stop: whether termination was asked for. report: metrics of an epoch go here.
+    """
+
+    device: torch.device
+    work: Path
+    stop: Callable[[], bool]
+    report: Callable[[dict[str, float], int], None]
+    show: Callable[[Iterator[Batch], int], Iterator[Batch]]
+    workers: int = 0
+    save_seconds: float = 30.0
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained network, the head that describes it, and its learning curve."""
+
+    network: Network
+    head: dict[str, Any]
+    history: list[dict[str, float]]
+
+    def save(self, folder: Path) -> None:
+        """Write the Model artifact."""
+        save_model(folder, self.head, {name: tensor.cpu() for name, tensor in self.network.state_dict().items()})
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What is trained: a name, a recipe, an objective, and which view an epoch looks at."""
+
+    name: str
+    recipe: Recipe
+    objective: Objective
+    seed: int
+    view_of: Callable[[int], int] = lambda epoch: epoch + 1
+
+
+def fit(goal: Goal, dataset: Dataset, around: Surroundings) -> Fitted | None:
+    """Train from the last checkpoint or from scratch; None where it was stopped before the end (its state is saved)."""
+    rows = labelled_rows(dataset, "train")
+    if not len(rows):
+        raise UserError("the train split has no labelled sample", "check the labels and the findings of validate")
+    size = size_of(goal.recipe, goal.recipe.epochs - 1, dataset.size)
+    network = build_network(goal.recipe.model, dataset.tasks, size, goal.seed)
+    place(network, around.device, goal.recipe.memory_format)
+    state = State.fresh(network, build_optimizer(goal.recipe.optimizer, network))
+    checkpoints.restore(around.work, state)
+    preprocess = Preprocess(dataset.size, size).to(around.device)
+    watch = _Watch(goal, dataset, around, state, preprocess, labelled_rows(dataset, "val"))
+    job = Job(dataset, rows, goal.recipe, goal.objective, goal.seed, around.device, goal.view_of, watch.after_epoch,
+              lambda now: checkpoints.save(around.work, now), around.stop, around.show, around.workers, around.save_seconds)
+    return watch.finish() if run(job, state) else None
+
+
+@dataclass
+class _Watch:
+    """Evaluates the averaged weights after each epoch and remembers the best."""
+
+    goal: Goal
+    dataset: Dataset
+    around: Surroundings
+    state: State
+    preprocess: Preprocess
+    rows: NDArray[np.int64]
+    since: float = 0.0
+
+    def after_epoch(self, epoch: int, figures: dict[str, float]) -> dict[str, float]:
+        found = self._validate(self.state.average) if len(self.rows) else {}
+        score = (found.get("val/accuracy", 0.0), -found.get("val/loss", 0.0))
+        if self.goal.recipe.select == "last" or not self.state.best or score > self.state.best_score:
+            self.state.best = {name: tensor.clone() for name, tensor in self.state.average.state_dict().items()}
+            self.state.best_score, self.state.best_epoch = score, epoch
+        now = time.monotonic()
+        speed = {"images_per_second": self._images() / (now - self.since)} if self.since else {}
+        self.since = now
+        self.around.report(figures | found | speed | {"learning_rate": self.state.optimizer.param_groups[0]["lr"]}, epoch + 1)
+        return found
+
+    def _images(self) -> int:
+        return len(self.dataset.rows("train")) // self.goal.recipe.batch * self.goal.recipe.batch
+
+    def _validate(self, network: Any) -> dict[str, float]:
+        logits = network_logits(network, self.preprocess, self.dataset, self.rows)
+        found: dict[str, float] = {}
+        for task in self.dataset.tasks:
+            labels = self.dataset.labels(task)[self.rows]
+            if labelled(labels).any():
+                values = measure(log_probabilities(logits[task.name], 1.0, task.kind), labels, task.kind).values
+                found[f"val/{task.name}/accuracy"] = values["accuracy" if task.kind == "single" else "f1_macro"]
+                found[f"val/{task.name}/loss"] = values["log_loss"]
+        for kind in ("accuracy", "loss"):
+            found[f"val/{kind}"] = float(np.mean([value for name, value in found.items() if name.endswith(f"/{kind}")]))
+        return found
+
+    def finish(self) -> Fitted:
+        network = self.state.network
+        network.load_state_dict(self.state.best)
+        network.float().eval()
+        assert isinstance(network, Network)
+        logits = network_logits(network, self.preprocess, self.dataset, self.rows)
+        calibration = {task.name: {"temperature": fit_temperature(logits[task.name], self.dataset.labels(task)[self.rows], task.kind)}
+                       for task in self.dataset.tasks}
+        return Fitted(network, self._head(network, calibration), self.state.history)
+
+    def _head(self, network: Network, calibration: dict[str, Any]) -> dict[str, Any]:
+        recipe = self.goal.recipe
+        size = size_of(recipe, recipe.epochs - 1, self.dataset.size)
+        return {
+            "name": self.goal.name,
+            "architecture": recipe.model.model_dump(mode="json"),
+            "tasks": [task.to_json() for task in self.dataset.tasks],
+            "geometry": geometry_head(self.dataset.size, size, self.dataset.head["geometry"]["pad"]),
+            "calibration": calibration,
+            "parameters": count_parameters(network),
+            "training": {"epochs": recipe.epochs, "best_epoch": self.state.best_epoch + 1,
+                         "precision": recipe.precision, "val": self._validate(network) if len(self.rows) else {}},
+        }
+
+
+def labelled_rows(dataset: Dataset, split: str) -> NDArray[np.int64]:
+    """Rows of a split that have a label for at least one task."""
+    rows = dataset.rows(split)
+    known = np.zeros(len(rows), bool)
+    for task in dataset.tasks:
+        known |= labelled(dataset.labels(task)[rows])
+    return rows[known]

@@ -1,0 +1,43 @@
+"""How a network is trained: what `teachers.NAME`, `student` and `distill` have in common."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from components.data.augment_settings import Augment
+from components.models.settings import Architecture
+from components.settings import Settings
+
+
+class Optimizer(Settings):
+    """How weights follow gradients; biases and norms are not decayed."""
+
+    name: Literal["adamw", "sgd"] = Field("adamw", description="AdamW, or SGD with Nesterov momentum")
+    lr: float = Field(2e-3, gt=0, description="peak learning rate")
+    weight_decay: float = Field(0.05, ge=0, description="decoupled for adamw, classic for sgd")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd; beta 1 of adamw")
+
+
+class Recipe(Settings):
+    """A network and how it is trained."""
+
+    model: Architecture = Architecture()
+    epochs: int = Field(20, ge=1, description="passes over the training split")
+    batch: int = Field(64, ge=2, description="images a step")
+    sizes: tuple[int, ...] = Field((64,), min_length=1, description="heights in pixels, a phase each; the last is kept")
+    optimizer: Optimizer = Optimizer()
+    warmup: float = Field(0.08, ge=0, lt=1, description="share of steps over which the rate rises, before its cosine")
+    clip: float = Field(0.0, ge=0, description="largest gradient norm; 0 does not clip")
+    smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing")
+    ema: float = Field(0.998, ge=0, lt=1, description="decay of the average of weights that is kept; 0 averages nothing")
+    task_weights: dict[str, float] = Field({}, description="weight of a task's loss where it is not 1")
+    select: Literal["best", "last"] = Field("best", description="keep the epoch that was best on val, or the last")
+    augment: Augment = Augment()
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="arithmetic of convolutions in training")
+    memory_format: Literal["auto", "contiguous", "channels_last"] = Field("auto", description="layout of images")
+
+    @model_validator(mode="after")
+    def _sizes_positive(self) -> "Recipe":
+        if any(size < 8 for size in self.sizes):
+            raise ValueError("sizes of at least 8 pixels")
+        return self

@@ -1,0 +1,78 @@
+"""Everything a training needs to go on after an interruption, as tensors and plain numbers."""
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass
+class State:
+    """A training at a step boundary.
+
+    sums: sums over the current epoch (`loss`, `weight`, parts by name), float64 tensors. history: one row an epoch.
+    """
+
+    network: nn.Module
+    average: nn.Module
+    optimizer: torch.optim.Optimizer
+    best: dict[str, Tensor] = field(default_factory=dict)
+    best_epoch: int = -1
+    best_score: tuple[float, float] = (-1.0, 0.0)
+    step: int = 0
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    @classmethod
+    def fresh(cls, network: nn.Module, optimizer: torch.optim.Optimizer) -> "State":
+        """The state before the first step."""
+        average = copy.deepcopy(network).requires_grad_(False)
+        return cls(network, average.eval(), optimizer)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor by a name that says whose it is."""
+        found = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        found |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
+        found |= {f"best.{name}": tensor for name, tensor in self.best.items()}
+        found |= {f"sums.{name}": tensor for name, tensor in self.sums.items()}
+        for number, slots in self.optimizer.state_dict()["state"].items():
+            found |= {f"optimizer.{number}.{slot}": value for slot, value in slots.items() if isinstance(value, Tensor)}
+        return found
+
+    def counters(self) -> dict[str, Any]:
+        """What is no tensor."""
+        return {"step": self.step, "history": self.history,
+                "best_epoch": self.best_epoch, "best_score": list(self.best_score)}
+
+    def restore(self, tensors: dict[str, Tensor], counters: dict[str, Any]) -> None:
+        """Take over a state that was saved by a training of the same settings."""
+        self.network.load_state_dict(_below(tensors, "network"))
+        self.average.load_state_dict(_below(tensors, "average"))
+        self.best, self.sums = _below(tensors, "best"), _below(tensors, "sums")
+        slots: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _below(tensors, "optimizer").items():
+            number, _, slot = name.partition(".")
+            slots.setdefault(int(number), {})[slot] = tensor
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+        self.step, self.best_epoch = counters["step"], counters["best_epoch"]
+        score, loss = counters["best_score"]
+        self.best_score, self.history = (score, loss), counters["history"]
+
+
+@torch.no_grad()
+def follow(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
+    """Move the average towards the weights; early on it forgets faster, so that it is not ruled by the start."""
+    decay = min(decay, (1 + step) / (10 + step))
+    for kept, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+        if kept.is_floating_point() and decay > 0:
+            kept.lerp_(new, 1 - decay)
+        else:
+            kept.copy_(new)
+
+
+def _below(tensors: dict[str, Tensor], owner: str) -> dict[str, Tensor]:
+    prefix = f"{owner}."
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
