@@ -47,7 +47,7 @@ def image_files(root: Path, paths: Iterable[Path], notes: list[str]) -> list[str
         if path.is_file():
             (taken if is_image(path) else others).append(safe_name(root, path))
     if others:
-        notes.append(f"{len(others)} files that are no images are left out, for example {root / others[0]}")
+        notes.append(f"{len(others)} files that are no images are left out, for example {others[0]}")
     return taken
 
 

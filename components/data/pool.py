@@ -11,8 +11,8 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-WORTH_A_PROCESS = 64
 CHUNK = 16
+WORTH_PROCESSES = 4  # chunks
 
 
 def processes(threads: int) -> int:
@@ -20,19 +20,19 @@ def processes(threads: int) -> int:
     return threads or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
-def ordered(function: Callable[[Item], Result], items: Sequence[Item], count: int) -> Iterator[Result]:
+def ordered(function: Callable[[Item], Result], items: Sequence[Item], count: int, chunk: int = CHUNK) -> Iterator[Result]:
     """function(item) for every item, in the order of the items.
 
     Processes are spawned, not forked: a fork of a process that has threads can deadlock. A short list is worked off
-    here, since a process costs more than it saves. function must be importable by name, and results picklable.
+    here, since a process costs more than it saves. chunk: items handed over at a time. function must be importable by name, and results picklable.
     """
-    if count == 1 or len(items) < WORTH_A_PROCESS:
+    if count == 1 or len(items) < WORTH_PROCESSES * chunk:
         yield from map(function, items)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(count, len(items)), context, initializer=_end_with_parent) as pool:
         try:
-            yield from pool.map(function, items, chunksize=CHUNK)
+            yield from pool.map(function, items, chunksize=chunk)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

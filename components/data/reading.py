@@ -67,7 +67,7 @@ def choose_layout(root: Path, wanted: str, notes: list[str]) -> str:
         known = "; ".join(f"{name}: {shape}" for name, (_, _, shape) in LAYOUTS.items())
         raise UserError(f"{root} is of no known layout; there {tree(root)}", f"arrange it as one of these: {known}")
     if len(found) > 1:
-        notes.append(f"{root} is read by its {found[0]}; to read it by {found[1]}: data.layout: {found[1]}")
+        notes.append(f"it is read as {found[0]}; to read it as {found[1]}, set data.layout: {found[1]}")
     return found[0]
 
 
@@ -107,6 +107,8 @@ def resolve_task(name: str, settings: TaskSettings, rows: pd.DataFrame, notes: l
     if missing:
         raise UserError(f"class {missing[0]} of data.tasks.{name}.classes has no image", "add images of it, or remove it")
     notes += [f"class {one} of task {name} has no image in train" for one in sorted(found) if "train" not in found[one]]
+    if len(found) == 1:
+        notes.append(f"task {name} has one class only, {shown(min(found))}: there is nothing to tell apart")
     return Task(name, settings.kind, settings.classes or tuple(sorted(found)))
 
 

@@ -9,6 +9,7 @@ from components.data.dataset import SPLITS
 from components.data.files import image_files, listed, safe_name, visible
 from components.data.settings import Data
 from components.errors import UserError
+from components.storage.digests import printable
 
 
 def recognised(root: Path) -> bool:
@@ -19,7 +20,7 @@ def recognised(root: Path) -> bool:
 def read(root: Path, data: Data) -> tuple[pd.DataFrame, list[str]]:
     """Every image with the class folder that it lies in, and what was left out, in words."""
     task = task_name(data)
-    notes = [f"{root / child.name} is no split folder and is left out" for child in visible(root)
+    notes = [f"{printable(child.name)}/ is no split folder and is left out" for child in visible(root)
              if child.is_dir() and child.name not in SPLITS]
     refuse_unequal_classes(root)
     rows = [row for split in SPLITS for row in read_split(root, split, notes)]

@@ -98,7 +98,7 @@ def task_columns(table: pd.DataFrame, origin: Path, data: Data, notes: list[str]
         raise UserError(f"{origin} has no column of labels; it has {', '.join(table.columns)}", "add a column a task")
     left = [name for name in others if name not in tasks]
     if left:
-        notes.append(f"columns of {origin} that data.tasks does not name are left out: {', '.join(left)}")
+        notes.append(f"columns of {NAME} that data.tasks does not name are left out: {', '.join(left)}")
     return tasks
 
 
@@ -154,7 +154,7 @@ def with_split(table: pd.DataFrame, origin: Path, notes: list[str]) -> pd.DataFr
     if not known.all():
         counts = Counter(table.loc[~known, "split"])
         named = ", ".join(f"{count} of split {shown(name)}" for name, count in sorted(counts.items()))
-        notes.append(f"rows of {origin} whose split is not one of {', '.join(SPLITS)} are left out: {named}")
+        notes.append(f"rows of {NAME} whose split is not one of {', '.join(SPLITS)} are left out: {named}")
     table = table[known]
     for split in SPLITS:
         if not (table["split"] == split).any():
