@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from components.contract import Step
     from components.settings import Params
 
+HELP = {"input": "path to read", "inputs": "folder of artifacts by name", "output": "path to write"}
 STEPS_NOTE = "steps (settings come from params.yaml, artifacts from the options)"
 
-# Commands that are no steps: name -> (module with `arguments(parser)` and `command(options) -> None`, one line of help).
+# Commands that are no steps: name -> (module with `arguments(parser)` and `command(options)`, one line of help).
 COMMANDS = {
     "trace": ("components.commands.trace", "walk from an artifact back to the images it was made from"),
     "summary": ("components.commands.summary", "print the table of the models that were trained"),
+    "track": ("components.commands.track", "send to MLflow what was kept while it was away"),
     "schema": ("components.commands.schema", "write the JSON schema and the reference page of params.yaml"),
 }
 
@@ -108,6 +110,7 @@ def run_from_line(name: str, rest: list[str]) -> int:
     """Run a step from command-line arguments."""
     from components import contract
     from components.settings import Params
+    from components.signals import die_with_parent
 
     step = contract.load_step(name)
     options = step_parser(step).parse_args(rest)
@@ -116,7 +119,7 @@ def run_from_line(name: str, rest: list[str]) -> int:
     if step.settings is not type(params.section(section)):
         raise UsageError(f"{name} cannot read section {section}", f"expected {step.sections()}")
     if "DVC_STAGE" in os.environ:
-        contract.die_with_parent()
+        die_with_parent()
     paths = given_paths(step, options, params)
     facts = contract.run_step(step, params.section(section), section, paths)
     if options.json:
@@ -130,11 +133,12 @@ def step_parser(step: "Step") -> Parser:
     if step.sections() != step.name:
         parser.add_argument("section", help=f"section of params.yaml: {step.sections()}")
     for name, port in step.ports.items():
-        folder = "folder of artifacts by name" if port.kind == "inputs" else "path to read" if port.kind == "input" else "path to write"
-        text = f"{folder} (default: {port.setting} of params.yaml)" if port.setting else folder
+        text = HELP[port.kind] + (f" (default: {port.setting} of params.yaml)" if port.setting else "")
         parser.add_argument(f"--{name}", type=Path, required=not port.setting, metavar="PATH", help=text)
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE", help="settings (default: params.yaml)")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="override a setting, e.g. student.epochs=3")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE",
+                        help="settings (default: params.yaml)")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
+                        help="override a setting, e.g. student.epochs=3")
     parser.add_argument("--json", action="store_true", help="print the facts of the run as JSON")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     return parser

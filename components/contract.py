@@ -4,13 +4,11 @@ A step is an ordinary function: settings first, then artifacts by keyword, nothi
 locks, verifies its inputs, gives it private paths to write to, and seals and renames what it wrote, or leaves nothing.
 """
 
-import ctypes
 import inspect
 import json
 import os
 import platform
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -20,13 +18,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any, Literal, TypeAlias, get_type_hints
 
 from components.errors import Terminated, UsageError, UserError
-from components.settings import From, Runtime, Settings, near, section_model, shared_fields
+from components.settings import Runtime, Settings, near
+from components.signals import on_sigterm
 from components.storage import atomic, receipts
-from components.storage.digests import file_digest, signature, value_digest
+from components.storage.digests import file_digest, signature, tree_digests, value_digest
 from components.storage.locks import locked
 from components.tracking.runs import child_run
 
@@ -137,7 +135,7 @@ def run_step(step: Step, settings: Settings, section: str, paths: Mapping[str, P
     Raises UserError for bad inputs, TryAgain where an output is being written by another process.
     """
     settings = settings.resolved()
-    runtime = settings.runtime if isinstance(getattr(settings, "runtime", None), Runtime) else Runtime()
+    runtime = runtime_of(settings)
     inputs = bind_inputs(step, settings, paths)
     outputs = {name: paths[name] for name, port in step.ports.items() if port.kind == "output"}
     refuse_overlaps(inputs, outputs)
@@ -155,11 +153,19 @@ def run_step(step: Step, settings: Settings, section: str, paths: Mapping[str, P
             sealed = seal(step.name, section, values, digests, roots, written)
             for name, path in outputs.items():
                 atomic.move_into_place(written[name], path)
-            facts = gather_facts(run, started, sealed, digests, child.run_id)
+            made = {"step": step.name, "section": section, "settings": values, "inputs": digests, "outputs": sealed}
+            facts = made | gather_facts(run, started)
             child.finish(facts, outputs)
+        facts["mlflow_run"] = child.run_id
     write_facts(Path(runtime.reports) / section / "run.json", facts, outputs)
     shutil.rmtree(run.work, ignore_errors=True)
     return facts
+
+
+def runtime_of(settings: Settings) -> Runtime:
+    """The runtime settings that a step was given."""
+    runtime = getattr(settings, "runtime", None)
+    return runtime if isinstance(runtime, Runtime) else Runtime()
 
 
 def bind_inputs(step: Step, settings: Settings, paths: Mapping[str, Path]) -> dict[str, Path]:
@@ -176,8 +182,8 @@ def bind_inputs(step: Step, settings: Settings, paths: Mapping[str, Path]) -> di
 def existing(path: Path, name: str) -> Path:
     """The path, or UserError where nothing is there."""
     if not path.exists():
-        raise UserError(f"{path} does not exist; expected the {name} there",
-                        "set data.path in params.yaml to a folder of images" if name == "source" else "make it: dvc repro")
+        remedy = "set data.path in params.yaml to a folder of images" if name == "source" else "make it: dvc repro"
+        raise UserError(f"{path} does not exist; expected the {name} there", remedy)
     return path
 
 
@@ -188,7 +194,8 @@ def collected(name: str, folder: Path, names: list[str]) -> dict[str, Path]:
         raise UserError(f"params.yaml names no {name}", f"add one below {name}:")
     missing = [one for one in names if one not in present]
     if missing:
-        raise UserError(f"{folder} has no {', '.join(missing)}; params.yaml lists {', '.join(names)}", "make it: dvc repro")
+        cause = f"{folder} has no {', '.join(missing)}; params.yaml lists {', '.join(names)}"
+        raise UserError(cause, "make it: dvc repro")
     for other in sorted(present - set(names)):
         print(f"warning: {folder / other} is not listed in params.yaml and is left out", file=sys.stderr)
     return {f"{name}/{one}": folder / one for one in names}
@@ -201,16 +208,18 @@ def grouped(step: Step, inputs: Mapping[str, Path]) -> dict[str, Path | dict[str
         if port.kind == "input":
             arguments[name] = inputs[name]
         elif port.kind == "inputs":
-            arguments[name] = {key.partition("/")[2]: path for key, path in inputs.items() if key.startswith(f"{name}/")}
+            named = {key: path for key, path in inputs.items() if key.startswith(f"{name}/")}
+            arguments[name] = {key.partition("/")[2]: path for key, path in named.items()}
     return arguments
 
 
 def refuse_overlaps(inputs: Mapping[str, Path], outputs: Mapping[str, Path]) -> None:
     """UsageError where an output would be written over, into or around another path of the step."""
-    places = [(name, path.absolute()) for name, path in [*inputs.items(), *outputs.items()]]
+    places = {name: path.resolve() for name, path in [*inputs.items(), *outputs.items()]}
     for name, path in outputs.items():
-        for other, place in places:
-            if other != name and (place == path.absolute() or path.absolute() in place.parents or place in path.absolute().parents):
+        mine = places[name]
+        for other, place in places.items():
+            if other != name and (mine.is_relative_to(place) or place.is_relative_to(mine)):
                 raise UsageError(f"--{name} {path} and {other} {place} overlap", "give each its own place")
 
 
@@ -248,7 +257,7 @@ def seal(step: str, section: str, values: dict[str, Any], digests: dict[str, str
     for name, path in written.items():
         assert path.exists(), f"{step} wrote no {name}"
         if path.is_dir():
-            files = receipts.tree_digests(path)
+            files = tree_digests(path)
             receipt = receipts.Receipt(step, section, values, digests, files, roots)
             (path / receipts.NAME).write_text(receipt.text(), encoding="utf-8")
             sealed[name] = receipts.digest(path)
@@ -258,17 +267,14 @@ def seal(step: str, section: str, values: dict[str, Any], digests: dict[str, str
     return sealed
 
 
-def gather_facts(run: Run, started: float, sealed: dict[str, str], digests: dict[str, str], run_id: str) -> dict[str, Any]:
-    """What is true of this run and of no artifact: when, where, how long, under which MLflow run."""
+def gather_facts(run: Run, started: float) -> dict[str, Any]:
+    """What is true of this run and of no artifact: when, where, how long."""
     return {
         "key": run.key,
-        "outputs": sealed,
-        "inputs": digests,
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "seconds": round(time.time() - started, 3),
         "host": platform.node(),
         "python": platform.python_version(),
-        "mlflow_run": run_id,
     } | run.facts
 
 
@@ -289,44 +295,14 @@ def write_facts(path: Path, facts: dict[str, Any], outputs: Mapping[str, Path]) 
 def active(run: Run) -> Iterator[None]:
     """Make a run the current one and let SIGTERM end it in an orderly way."""
 
-    def on_term(number: int, frame: FrameType | None) -> None:
+    def on_term() -> None:
         run.terminated = True
         if not run.deferring:
             raise Terminated
 
     token = _current.set(run)
-    previous = signal.signal(signal.SIGTERM, on_term) if in_main_thread() else None
     try:
-        yield
+        with on_sigterm(on_term):
+            yield
     finally:
-        if in_main_thread():
-            signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)
         _current.reset(token)
-
-
-def in_main_thread() -> bool:
-    """Whether signal handlers can be set here."""
-    import threading
-
-    return threading.current_thread() is threading.main_thread()
-
-
-def die_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent dies: a killed `dvc repro` must not leave a writer behind."""
-    pr_set_pdeathsig = 1
-    if sys.platform != "linux":
-        return
-    parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it died before the request took effect
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-def settings_ports(step: Step) -> dict[str, str]:
-    """Input ports that params.yaml can supply, with the setting that does."""
-    return {name: port.setting for name, port in step.ports.items() if port.setting}
-
-
-def read_settings(section: str) -> dict[str, From]:
-    """What a section reads from elsewhere in params.yaml."""
-    return shared_fields(section_model(section))

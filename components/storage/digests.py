@@ -54,7 +54,7 @@ def signature(path: Path) -> dict[str, tuple[int, ...]]:
     The change time is part of it, which no ordinary program can set back.
     """
     files = [path] if path.is_file() else list(walk_files(path))
-    found = {}
+    found: dict[str, tuple[int, ...]] = {}
     for file in files:
         stat = file.stat()
         found[os.fspath(file)] = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)

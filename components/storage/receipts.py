@@ -69,7 +69,8 @@ def verify(path: Path) -> str:
     actual = {name: value for name, value in tree_digests(path).items() if name != NAME}
     for name in sorted(expected.keys() | actual.keys()):
         if expected.get(name) != actual.get(name):
-            state = "is missing" if name not in actual else "is not in the receipt" if name not in expected else "was changed"
+            state = "was changed" if name in expected else "is not in the receipt"
+            state = "is missing" if name not in actual else state
             raise UserError(f"{path}: {name} {state} since the artifact was sealed",
                             f"remove {path} and make it again (dvc repro), or fetch it again (dvc checkout --force)")
     return digest(path)
