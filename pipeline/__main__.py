@@ -1,0 +1,83 @@
+"""`python -m pipeline compile` writes the Kubeflow pipeline; `python -m pipeline run-local` runs that file here."""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+from components.cli import Parser, report
+from components.errors import Exit, UserError
+from components.settings import Params
+from pipeline.inputs import own_source, run_inputs
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the program and return its exit code."""
+    try:
+        options = parser().parse_args(arguments)
+        return int(options.run(options))
+    except UserError as error:
+        report(error.cause, error.remedy)
+        return error.exit_code
+
+
+def parser() -> argparse.ArgumentParser:
+    """The two commands and their options."""
+    whole = Parser(prog="python -m pipeline", description="The pipeline for Kubeflow: compiled, or run from that file here.")
+    commands = whole.add_subparsers(required=True, metavar="COMMAND")
+    compiling = commands.add_parser("compile", help="write the pipeline as YAML")
+    compiling.add_argument("--output", type=Path, required=True, metavar="FILE", help="YAML file to write")
+    compiling.set_defaults(run=compile_command)
+    running = commands.add_parser("run-local", help="compile, then run the compiled file on this machine")
+    running.add_argument("--output-folder", type=Path, default=Path(".stillhouse/kubeflow"), metavar="FOLDER",
+                         help="where artifacts go (default: .stillhouse/kubeflow)")
+    running.set_defaults(run=run_command)
+    for command, parallelism in ((compiling, 0), (running, 1)):
+        command.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE",
+                             help="settings (default: params.yaml)")
+        command.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="override a setting")
+        command.add_argument("--parallelism", type=int, default=parallelism, metavar="N",
+                             help=f"teachers trained at once, 0 for all (default: {parallelism})")
+    return whole
+
+
+def compile_command(options: argparse.Namespace) -> int:
+    """Write the YAML."""
+    write_pipeline(Params.load(options.params, options.set), options.output, options.parallelism)
+    print(f"{options.output}: the pipeline, with the settings of {options.params} as its run inputs")
+    return Exit.OK
+
+
+def write_pipeline(params: Params, output: Path, parallelism: int) -> None:
+    """Compile the pipeline with the values of params.yaml; local folders of images get their absolute path."""
+    from pipeline.kubeflow import compile_pipeline
+
+    source = own_source(params)
+    if source is not None and "://" not in source:
+        source = str(Path(source).absolute())
+    compile_pipeline(run_inputs(params), source, output, parallelism)
+
+
+def run_command(options: argparse.Namespace) -> int:
+    """Run the compiled pipeline here; what a step keeps besides its artifacts goes below the output folder too."""
+    from pipeline.kubeflow import run_here
+
+    root = options.output_folder.absolute()
+    here = [f"runtime.reports={root / 'reports'}", f"runtime.work={root / 'work'}"]
+    compiled = root / "pipeline.yaml"
+    write_pipeline(Params.load(options.params, [*here, *options.set]), compiled, options.parallelism)
+    os.environ.setdefault("STILLHOUSE_RUN", f"kubeflow {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())}")
+    try:
+        folder = run_here(compiled, root)
+    except RuntimeError as error:
+        report(f"the run of {compiled} failed: {error}", "the failed task's own words are above")
+        return Exit.USER
+    print((folder / "evaluate" / "metrics").read_text(encoding="utf-8"), end="")
+    print(f"artifacts: {folder}")
+    print(f"report:    {folder / 'evaluate' / 'report'}")
+    return Exit.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

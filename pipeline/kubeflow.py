@@ -1,0 +1,168 @@
+"""The Kubeflow pipeline: thin components that run the steps of `components`, and how they hang together.
+
+A component's body runs inside the image, so each imports what it needs; the rest of this file runs where it is
+compiled. `kfp.local` runs the compiled file as it is.
+"""
+
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kfp import compiler, dsl, local
+from kfp.components import load_component_from_file
+from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
+
+IMAGE = os.environ.get("STILLHOUSE_IMAGE", "stillhouse:dev")
+NAME = "stillhouse"
+
+
+def component(function: Callable[..., None]) -> Callable[..., Any]:
+    """A lightweight component that runs in the one image, with what is installed there and nothing else."""
+    made: Callable[..., Any] = dsl.component(function, base_image=IMAGE, install_kfp_package=False)
+    return made
+
+
+@component
+def sample(settings: str, data: Output[Dataset]) -> None:
+    """Draw the embedded data set."""
+    from components.commands.task import run_task
+
+    run_task("sample", "sample", settings, {"data": data})
+
+
+@component
+def validate(settings: str, source: Input[Artifact], manifest: Output[Artifact], report: Output[HTML],
+             metrics: Output[Metrics]) -> None:
+    """Decode every image and say what is wrong with it."""
+    from components.commands.task import run_task
+
+    run_task("validate", "validate", settings,
+             {"source": source, "manifest": manifest, "report": report, "metrics": metrics})
+
+
+@component
+def index(settings: str, source: Input[Artifact], manifest: Input[Artifact], dataset: Output[Dataset],
+          metrics: Output[Metrics]) -> None:
+    """Turn images and labels into a Dataset."""
+    from components.commands.task import run_task
+
+    run_task("index", "index", settings,
+             {"source": source, "manifest": manifest, "dataset": dataset, "metrics": metrics})
+
+
+@component
+def train(teacher: str, settings: str, dataset: Input[Dataset], model: Output[Model], metrics: Output[Metrics],
+          curves: Output[Artifact]) -> None:
+    """Train a teacher on a Dataset."""
+    from components.commands.task import run_task
+
+    run_task("train", f"teachers.{teacher}", settings,
+             {"dataset": dataset, "model": model, "metrics": metrics, "curves": curves})
+
+
+@component
+def student(settings: str, dataset: Input[Dataset], model: Output[Model], metrics: Output[Metrics],
+            curves: Output[Artifact]) -> None:
+    """Train the plain student on a Dataset."""
+    from components.commands.task import run_task
+
+    run_task("train", "student", settings,
+             {"dataset": dataset, "model": model, "metrics": metrics, "curves": curves})
+
+
+@component
+def teach(settings: str, dataset: Input[Dataset], teachers: Input[list[Model]], probabilities: Output[Artifact],
+          metrics: Output[Metrics]) -> None:
+    """Store what each teacher says of every sample and view."""
+    from components.commands.task import run_task
+
+    run_task("teach", "teach", settings,
+             {"dataset": dataset, "teachers": teachers, "probabilities": probabilities, "metrics": metrics})
+
+
+@component
+def distill(settings: str, dataset: Input[Dataset], probabilities: Input[Artifact], model: Output[Model],
+            metrics: Output[Metrics], curves: Output[Artifact]) -> None:
+    """Train the student on what the teachers said."""
+    from components.commands.task import run_task
+
+    run_task("distill", "distill", settings,
+             {"dataset": dataset, "probabilities": probabilities, "model": model, "metrics": metrics, "curves": curves})
+
+
+@component
+def evaluate(settings: str, dataset: Input[Dataset], teachers: Input[list[Model]], student: Input[Model],
+             distilled: Input[Model], predictions: Output[Artifact], metrics: Output[Metrics],
+             plots: Output[Artifact], report: Output[HTML]) -> None:
+    """Measure every model on the same samples."""
+    from components.commands.task import run_task
+
+    run_task("evaluate", "evaluate", settings,
+             {"dataset": dataset, "teachers": teachers, "student": student, "distilled": distilled,
+              "predictions": predictions, "metrics": metrics, "plots": plots, "report": report})
+
+
+@component
+def export(settings: str, dataset: Input[Dataset], model: Input[Model], evaluation: Input[Metrics],
+           exported: Output[Model], metrics: Output[Metrics]) -> None:
+    """Write the ONNX graph, check its parity, describe the model."""
+    from components.commands.task import run_task
+
+    run_task("export", "export", settings,
+             {"dataset": dataset, "model": model, "evaluation": evaluation, "exported": exported, "metrics": metrics})
+
+
+def compile_pipeline(inputs: dict[str, Any], source: str | None, output: Path, parallelism: int = 0) -> None:
+    """Write the pipeline as YAML; `inputs` become the defaults of its run inputs.
+
+    source: folder or URI of the images, None to draw the embedded ones. parallelism: teachers trained at once, 0
+    for all.
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    compiler.Compiler().compile(pipeline_of(source, parallelism), str(output), pipeline_parameters=inputs)
+
+
+def pipeline_of(source: str | None, parallelism: int) -> Any:
+    """The graph of the tasks."""
+
+    @dsl.pipeline(name=NAME, description="Labelled images in; a small, calibrated, exported classifier out")  # type: ignore[untyped-decorator]
+    def stillhouse(sample_settings: str, validate_settings: str, index_settings: str, teachers: list[dict[str, str]],
+                   student_settings: str, teach_settings: str, distill_settings: str, evaluate_settings: str,
+                   export_settings: str) -> None:
+        images = images_of(source, sample_settings)
+        checked = validate(settings=validate_settings, source=images)
+        indexed = index(settings=index_settings, source=images, manifest=checked.outputs["manifest"])
+        dataset = indexed.outputs["dataset"]
+        with dsl.ParallelFor(teachers, parallelism=parallelism or None) as item:
+            trained = train(teacher=item.teacher, settings=item.settings_json, dataset=dataset)
+        plain = student(settings=student_settings, dataset=dataset)
+        taught = teach(settings=teach_settings, dataset=dataset, teachers=dsl.Collected(trained.outputs["model"]))
+        distilled = distill(settings=distill_settings, dataset=dataset, probabilities=taught.outputs["probabilities"])
+        evaluated = evaluate(settings=evaluate_settings, dataset=dataset, student=plain.outputs["model"],
+                             teachers=dsl.Collected(trained.outputs["model"]), distilled=distilled.outputs["model"])
+        export(settings=export_settings, dataset=dataset, model=distilled.outputs["model"],
+               evaluation=evaluated.outputs["metrics"])
+
+    return stillhouse
+
+
+def images_of(source: str | None, settings: Any) -> Any:
+    """The artifact that holds the images: drawn, or imported from where they are."""
+    if source is None:
+        return sample(settings=settings).outputs["data"]
+    return dsl.importer(artifact_uri=source, artifact_class=Artifact, reimport=True).output
+
+
+def run_here(compiled: Path, root: Path) -> Path:
+    """Run a compiled pipeline in processes of this machine and return the folder of its tasks' artifacts.
+
+    Raises RuntimeError where a task failed; its own words are above on the output.
+    """
+    earlier = set(root.glob(f"{NAME}-*"))
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(root))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "You may be attemping", RuntimeWarning)  # the image is this environment
+        load_component_from_file(str(compiled))()
+    return max(set(root.glob(f"{NAME}-*")) - earlier)
