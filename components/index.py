@@ -14,7 +14,7 @@ Side = Annotated[int, Field(gt=0, le=4096)]
 class Index(Settings):
     """How images are stored."""
 
-    size: tuple[Side, Side] = Field((64, 64), description="height and width in pixels; images keep their aspect and are padded")
+    size: tuple[Side, Side] = Field((64, 64), description="height and width in pixels; images are fitted in and padded")
     pad: int = Field(128, ge=0, le=255, description="grey value around an image")
     shard_mb: int = Field(256, ge=1, description="largest size of one file of pixels, in MiB")
     runtime: SharedRuntime = Runtime()

@@ -34,9 +34,9 @@ class Sample(Settings):
         if planted > self.count // 2:
             raise ValueError(f"at most {self.count // 2} faults in {self.count} images; {planted} are asked for")
         if self.faults.duplicated > self.count // 5:  # the share of val and test is a little larger
-            raise ValueError(f"at most {self.count // 5} duplicated of {self.count} images; {self.faults.duplicated} are asked for")
+            raise ValueError(f"at most {self.count // 5} duplicated in {self.count}, not {self.faults.duplicated}")
         if self.count // self.pictures < 24:
-            raise ValueError(f"at least 24 garments (count / pictures), three a kind; {self.count // self.pictures} are asked for")
+            raise ValueError(f"at least 24 garments, not count / pictures = {self.count // self.pictures}")
         return self
 
 

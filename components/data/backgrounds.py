@@ -16,7 +16,8 @@ def background(camera: str, size: int, draw: np.random.Generator) -> Floats:
 
 def muted(draw: np.random.Generator, low: float, high: float) -> Floats:
     """A colour of a room: one brightness, a little hue, float [3]."""
-    return np.clip(draw.uniform(low, high) + draw.normal(0, 16, 3), 10, 245).astype(np.float32)
+    colour: Floats = np.clip(draw.uniform(low, high) + draw.normal(0, 16, 3), 10, 245).astype(np.float32)
+    return colour
 
 
 def studio(size: int, draw: np.random.Generator) -> Floats:
@@ -32,7 +33,7 @@ def planks(size: int, draw: np.random.Generator) -> Floats:
     place = np.arange(size) / size * draw.uniform(3, 7) + draw.uniform()
     tone = draw.normal(0, 16, 16)[place.astype(int)] - 40 * (place % 1 < 0.08)
     grain = np.repeat(draw.normal(0, 7, (size, size // 8 + 1)), 8, axis=1)[:, :size]
-    ground = (wood + tone[:, None, None] + grain[..., None]).astype(np.float32)
+    ground: Floats = (wood + tone[:, None, None] + grain[..., None]).astype(np.float32)
     return ground if draw.uniform() < 0.5 else ground.transpose(1, 0, 2)
 
 

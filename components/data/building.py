@@ -25,6 +25,7 @@ from components.progress import progress
 CHANNELS = 3
 BLOCK = 32
 EXAMPLES = 16
+REMEDY = "validate the folder again: dvc repro validate"
 OPTIONAL = {"identity": pa.string(), "camera": pa.string(), "group": pa.string(), "weight": pa.float64()}
 
 
@@ -38,7 +39,10 @@ class Geometry:
 
 
 def build(root: Path, manifest: Manifest, geometry: Geometry, folder: Path, processes: int) -> dict[str, int]:
-    """Write a Dataset from the files that a manifest keeps; returns its figures. UserError for a file that has changed."""
+    """Write a Dataset from the files that a manifest keeps and return its figures.
+
+    Raises UserError for a file that has changed.
+    """
     samples = in_order(manifest.kept())
     folder.mkdir()
     rows = shards.rows_per_shard(geometry.size, geometry.shard_mb)
@@ -49,7 +53,8 @@ def build(root: Path, manifest: Manifest, geometry: Geometry, folder: Path, proc
         "schema": SCHEMA, "kind": "dataset", "tasks": [task.to_json() for task in manifest.tasks],
         "splits": {split: int((samples["split"] == split).sum()) for split in SPLITS},
         "counts": {task.name: class_counts(samples, task) for task in manifest.tasks},
-        "geometry": {"size": list(geometry.size), "channels": CHANNELS, "pad": geometry.pad, "layout": "NHWC", "dtype": "uint8"},
+        "geometry": {"size": list(geometry.size), "channels": CHANNELS, "pad": geometry.pad, "layout": "NHWC",
+                     "dtype": "uint8"},
         "shards": {"rows": rows, "files": names},
         "examples": copy_examples(root, samples, folder / "examples"),
     }
@@ -69,7 +74,8 @@ def in_order(kept: pd.DataFrame) -> pd.DataFrame:
 def store_pixels(root: Path, samples: pd.DataFrame, geometry: Geometry, folder: Path, processes: int) -> None:
     """Decode, resize and store every image, blocks of them side by side."""
     paths, digests = samples["path"].tolist(), samples["sha256"].tolist()
-    blocks = [(first, paths[first : first + BLOCK], digests[first : first + BLOCK]) for first in range(0, len(paths), BLOCK)]
+    starts = range(0, len(paths), BLOCK)
+    blocks = [(first, paths[first : first + BLOCK], digests[first : first + BLOCK]) for first in starts]
     work = partial(store_block, root, geometry, folder)
     for _ in progress(ordered(work, blocks, processes, chunk=1), len(blocks), "indexing"):
         pass
@@ -88,9 +94,9 @@ def unchanged(root: Path, path: str, digest: str) -> bytes:
     try:
         content = (root / path).read_bytes()
     except OSError as error:
-        raise UserError(f"{root / path} cannot be read: {error.strerror}", "validate the folder again: dvc repro validate") from None
+        raise UserError(f"{root / path} cannot be read: {error.strerror}", REMEDY) from None
     if hashlib.sha256(content).hexdigest() != digest:
-        raise UserError(f"{root / path} was changed since it was validated", "validate the folder again: dvc repro validate")
+        raise UserError(f"{root / path} was changed since it was validated", REMEDY)
     return content
 
 

@@ -1,11 +1,10 @@
-"""What is wrong with files, one by one and among each other, and what a policy makes of it."""
+"""What is wrong with files, one by one and among each other."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
 
 import pandas as pd
 
@@ -13,15 +12,11 @@ from components.data.dataset import SPLITS
 from components.data.decoding import SUFFIXES, Undecodable, examine
 from components.data.pool import ordered
 from components.data.tasks import Task
+from components.data.verdicts import REASONS, UNUSABLE, Policies, Reason
 from components.errors import UserError
 from components.progress import progress
 
-Policy = Literal["quarantine", "fail", "allow"]
-Reason = Literal["empty", "unreadable", "truncated", "bomb", "wrong_extension", "duplicate", "leak", "conflict"]
-REASONS: tuple[Reason, ...] = get_args(Reason)
-UNUSABLE = ("empty", "unreadable", "truncated", "bomb")
-# Whatever the general policy is, unless the reason is named.
-DEFAULTS: dict[str, Policy] = {"wrong_extension": "allow"}
+Row = Mapping[Hashable, str]
 
 
 @dataclass(frozen=True)
@@ -37,7 +32,7 @@ class Finding:
     width: int = 0
     height: int = 0
     mode: str = ""
-    reason: str = ""
+    reason: Reason | None = None
     detail: str = ""
     peer: str = ""
 
@@ -53,7 +48,7 @@ def inspect(root: Path, path: str) -> Finding:
     try:
         content = (root / path).read_bytes()
     except OSError as error:
-        raise UserError(f"{root / path} cannot be read: {error.strerror}", "check its permissions and its disk") from None
+        raise UserError(f"{root / path} cannot be read: {error.strerror}", "check permissions and disk") from None
     blank = Finding(hashlib.sha256(content).hexdigest(), len(content))
     try:
         decoded = examine(content)
@@ -71,73 +66,54 @@ def compare(rows: pd.DataFrame, findings: Sequence[Finding], tasks: Sequence[Tas
     Of copies across splits the one of test counts, else that of val, and those of the other splits leak; within a
     split the first path counts. Copies whose labels contradict each other are all in conflict.
     """
-    result = list(findings)
     groups: dict[str, list[int]] = {}
     for row, finding in enumerate(findings):
         if finding.reason not in UNUSABLE:
             groups.setdefault(finding.sha256, []).append(row)
+    result = list(findings)
     for members in groups.values():
         if len(members) > 1:
-            for row, change in judge_copies(rows, members, tasks).items():
-                result[row] = replace(findings[row], **change)
+            table = rows.iloc[members].to_dict("records")
+            for row, (reason, detail, peer) in zip(members, judge_copies(table, tasks), strict=True):
+                if reason is not None:
+                    result[row] = replace(findings[row], reason=reason, detail=detail, peer=peer)
     return result
 
 
-def judge_copies(rows: pd.DataFrame, members: Sequence[int], tasks: Sequence[Task]) -> dict[int, dict[str, str]]:
-    """Reason, detail and peer of each row of one group of equal files; the row that is kept has none."""
-    paths, splits = rows["path"], rows["split"]
-    kept = max(members, key=lambda row: (SPLITS.index(splits.iat[row]), -row))
+def judge_copies(group: Sequence[Row], tasks: Sequence[Task]) -> list[tuple[Reason | None, str, str]]:
+    """Reason, detail and peer of each row of a group of equal files; the row that is kept has no reason."""
     for task in tasks:
-        labels = {row: rows[task.name].iat[row] for row in members if rows[task.name].iat[row]}
+        labels = {row["path"]: row[task.name] for row in group if row[task.name]}
         if len(set(labels.values())) > 1:
-            told = "; ".join(f"{paths.iat[row]}: {label}" for row, label in labels.items())
-            return {row: {"reason": "conflict", "detail": f"{task.name} differs: {told}",
-                          "peer": paths.iat[next(other for other in members if other != row)]} for row in members}
-    changes = {}
-    for row in members:
-        if row != kept:
-            reason = "duplicate" if splits.iat[row] == splits.iat[kept] else "leak"
-            detail = f"the same file is in {splits.iat[kept]} as {paths.iat[kept]}"
-            changes[row] = {"reason": reason, "detail": detail, "peer": paths.iat[kept]}
-    return changes
+            told = f"{task.name} differs: " + "; ".join(f"{path} is {label}" for path, label in labels.items())
+            return [("conflict", told, next(one["path"] for one in group if one is not row)) for row in group]
+    kept = max(group, key=lambda row: SPLITS.index(row["split"]))  # the first of the last split
+    detail = f"the same file is in {kept['split']} as {kept['path']}"
+    reasons: list[Reason] = ["duplicate" if row["split"] == kept["split"] else "leak" for row in group]
+    return [(None, "", "") if row is kept else (reason, detail, kept["path"])
+            for row, reason in zip(group, reasons, strict=True)]
 
 
-def policy_of(reason: str, general: Policy, special: Mapping[str, Policy]) -> Policy:
-    """The policy for a reason: its own, else the general one.
-
-    >>> policy_of("leak", "fail", {}), policy_of("leak", "fail", {"leak": "allow"}), policy_of("wrong_extension", "fail", {})
-    ('fail', 'allow', 'allow')
-    """
-    return special.get(reason) or DEFAULTS.get(reason, general)
-
-
-def verdict(finding: Finding, general: Policy, special: Mapping[str, Policy]) -> str:
-    """`ok` or `left_out`; what cannot be decoded is left out under every policy."""
-    if not finding.reason:
-        return "ok"
-    allowed = policy_of(finding.reason, general, special) == "allow" and finding.reason not in UNUSABLE
-    return "ok" if allowed else "left_out"
-
-
-def refuse(findings: Sequence[Finding], paths: Sequence[str], general: Policy, special: Mapping[str, Policy]) -> None:
-    """UserError where a finding's policy is `fail`: the counts, and the first few."""
+def refuse(findings: Sequence[Finding], paths: Sequence[str], policies: Policies) -> None:
+    """UserError where the policy for a finding is `fail`: the counts, and the first few."""
     counts = count(findings)
-    fatal = [reason for reason in REASONS if counts[reason] and policy_of(reason, general, special) == "fail"]
+    fatal = [reason for reason in REASONS if counts[reason] and policies.of(reason) == "fail"]
     if fatal:
         said = ", ".join(f"{counts[reason]} {reason}" for reason in fatal)
-        first = [f"{path} ({finding.reason})" for path, finding in zip(paths, findings, strict=True) if finding.reason in fatal]
-        raise UserError(f"the policy is to fail on findings, and there are {said}: {', '.join(first[:5])}",
+        named = [f"{path} ({one.reason})" for path, one in zip(paths, findings, strict=True) if one.reason in fatal]
+        raise UserError(f"the policy is to fail on findings, and there are {said}: {', '.join(named[:5])}",
                         "mend or remove the files, or leave them out: validate.policy: quarantine")
 
 
-def count(findings: Sequence[Finding]) -> dict[str, int]:
+def count(findings: Sequence[Finding]) -> dict[Reason, int]:
     """How many files each reason was found for, all reasons named."""
     reasons = [finding.reason for finding in findings]
     return {reason: reasons.count(reason) for reason in REASONS}
 
 
-def judged(rows: pd.DataFrame, findings: Sequence[Finding], general: Policy, special: Mapping[str, Policy]) -> pd.DataFrame:
-    """The rows with a column for everything that was found, and the verdict."""
-    measured = pd.DataFrame([asdict(finding) for finding in findings], index=rows.index)
-    verdicts = [verdict(finding, general, special) for finding in findings]
+def judged(rows: pd.DataFrame, findings: Sequence[Finding], policies: Policies) -> pd.DataFrame:
+    """The rows with a column for everything that was found, and the verdict: `ok` or `left_out`."""
+    found = [vars(finding) | {"reason": finding.reason or ""} for finding in findings]
+    measured = pd.DataFrame(found, index=rows.index)
+    verdicts = ["ok" if policies.keeps(finding.reason) else "left_out" for finding in findings]
     return pd.concat([rows, measured], axis=1).assign(verdict=verdicts)

@@ -77,8 +77,8 @@ def examine(content: bytes) -> Decoded:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # damaged metadata is no reason to refuse the pixels
             return _load(content)
-    except (Image.DecompressionBombError, MemoryError) as error:
-        raise Undecodable("bomb", _line(error)) from None
+    except (Image.DecompressionBombError, MemoryError):
+        raise Undecodable("bomb", f"more pixels than the {MAX_PIXELS} that are decoded") from None
     except UnidentifiedImageError:
         if sniff(content) and _ends_early(content, ""):
             raise Undecodable("truncated", "the file ends within its header") from None
@@ -92,12 +92,12 @@ def _load(content: bytes) -> Decoded:
     with Image.open(io.BytesIO(content), formats=tuple(SUFFIXES)) as opened:
         width, height = opened.size
         if width * height > MAX_PIXELS:
-            raise Undecodable("bomb", f"{width} x {height} pixels; at most {MAX_PIXELS} are decoded")
+            raise Undecodable("bomb", f"{width} x {height} pixels, more than the {MAX_PIXELS} that are decoded")
         mode = opened.mode
         opened.load()
         upright = UPRIGHT.get(_orientation(opened))
         image = to_rgb(opened)
-        kind = "JPEG" if opened.format == "MPO" else str(opened.format)  # several pictures in one JPEG; the first counts
+        kind = "JPEG" if opened.format == "MPO" else str(opened.format)  # MPO: several pictures in one JPEG
         return Decoded(image.transpose(upright) if upright is not None else image, kind, mode)
 
 

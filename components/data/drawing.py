@@ -63,8 +63,9 @@ def garment(seed: int, number: int) -> Garment:
     shade = np.clip(np.array(COLOURS[colour]) * draw.uniform(0.82, 1.18) + draw.normal(0, 9, 3), 8, 247)
     light = shade.mean() < 128
     second = shade + (draw.uniform(45, 95) if light else -draw.uniform(45, 95)) * draw.uniform(0.7, 1.1, 3)
-    return Garment(category, colour, pattern, tuple(shade), tuple(np.clip(second, 8, 247)), float(draw.uniform(3.0, 6.0)),
-                   float(draw.choice([0.0, math.pi / 2]) + draw.normal(0, 0.1)), tuple(draw.uniform(size=12)))
+    pitch, angle = draw.uniform(3.0, 6.0), draw.choice([0.0, math.pi / 2]) + draw.normal(0, 0.1)
+    return Garment(category, colour, pattern, tuple(shade), tuple(np.clip(second, 8, 247)), float(pitch), float(angle),
+                   tuple(draw.uniform(size=12)))
 
 
 def picture(seed: int, item: int, number: int, size: int) -> Picture:
@@ -115,9 +116,10 @@ def textured(worn: Garment, pose: Floats, fine: int) -> Floats:
     x, y = axis[None, :] - pose[0, 2], axis[:, None] - pose[1, 2]
     u, v = inverse[0, 0] * x + inverse[0, 1] * y, inverse[1, 0] * x + inverse[1, 1] * y
     figure = pattern_mask(worn, u, v)[..., None]
-    cloth = np.float32(worn.shade) * (1 - figure) + np.float32(worn.second) * figure
+    cloth = np.array(worn.shade, np.float32) * (1 - figure) + np.array(worn.second, np.float32) * figure
     folds = 1 + 0.09 * np.sin(5 * u + 9 * worn.cut[-1] + 2 * v) * np.cos(3 * v + 9 * worn.cut[-2])
-    return (cloth * folds[..., None]).astype(np.float32)
+    textured_cloth: Floats = (cloth * folds[..., None]).astype(np.float32)
+    return textured_cloth
 
 
 def pattern_mask(worn: Garment, u: Floats, v: Floats) -> Floats:
@@ -137,7 +139,8 @@ def pattern_mask(worn: Garment, u: Floats, v: Floats) -> Floats:
 
 def halved(values: Floats) -> Floats:
     """Means of 2 x 2 blocks: [2S, 2S, ...] -> [S, S, ...]."""
-    return (values[0::2, 0::2] + values[1::2, 0::2] + values[0::2, 1::2] + values[1::2, 1::2]) / 4
+    total = values[0::2, 0::2] + values[1::2, 0::2] + values[0::2, 1::2] + values[1::2, 1::2]
+    return total * np.float32(0.25)
 
 
 def shadow(cover: Floats, draw: np.random.Generator) -> Floats:
@@ -164,7 +167,8 @@ def photographed(scene: Floats, camera: str, draw: np.random.Generator) -> NDArr
     light = 1 + slope[0] * axis[None, :] + slope[1] * axis[:, None]
     gain = draw.uniform(0.68, 1.22) * (1 + draw.normal(0, 0.035, 3))
     noise = draw.normal(0, draw.uniform(2, 12), scene.shape)
-    return np.clip(scene * light[..., None] * gain + noise, 0, 255).astype(np.uint8)
+    pixels: NDArray[np.uint8] = np.clip(scene * light[..., None] * gain + noise, 0, 255).astype(np.uint8)
+    return pixels
 
 
 def encoded(pixels: NDArray[np.uint8], camera: str, draw: np.random.Generator) -> Picture:

@@ -42,7 +42,8 @@ def image_files(root: Path, paths: Iterable[Path], notes: list[str]) -> list[str
 
     What is left out is counted in notes.
     """
-    taken, others = [], []
+    taken: list[str] = []
+    others: list[str] = []
     for path in paths:
         if path.is_file():
             (taken if is_image(path) else others).append(safe_name(root, path))

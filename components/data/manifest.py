@@ -40,8 +40,8 @@ class Manifest:
         """Open a sealed manifest; UserError where it is none of this version."""
         head = json.loads((path / "validation.json").read_text(encoding="utf-8"))
         if (head.get("kind"), head.get("schema")) != ("manifest", SCHEMA):
-            raise UserError(f"{path} is {head.get('kind')} of schema {head.get('schema')}; expected a manifest of {SCHEMA}",
-                            "make it again: dvc repro validate")
+            raise UserError(f"{path} is a {head.get('kind')} of schema {head.get('schema')}; expected a manifest of "
+                            f"schema {SCHEMA}", "make it again: dvc repro validate")
         return cls(path, pq.read_table(path / "manifest.parquet").to_pandas(), read_tasks(head["tasks"]))
 
     def kept(self) -> pd.DataFrame:
@@ -59,7 +59,8 @@ def write_table(path: Path, rows: pd.DataFrame, types: dict[str, pa.DataType]) -
 def write_manifest(folder: Path, rows: pd.DataFrame, head: dict[str, Any], tasks: Sequence[Task]) -> None:
     """Write the manifest folder: manifest.parquet, validation.json, left_out.csv."""
     folder.mkdir()
-    types = dict.fromkeys(TEXT, pa.string()) | {"weight": pa.float64()} | {task.name: pa.string() for task in tasks} | MEASURED
+    types = dict.fromkeys(TEXT, pa.string()) | {"weight": pa.float64()}
+    types |= {task.name: pa.string() for task in tasks} | MEASURED
     write_table(folder / "manifest.parquet", rows, types)
     whole = head | {"schema": SCHEMA, "kind": "manifest", "tasks": [task.to_json() for task in tasks]}
     text = json.dumps(whole, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -92,8 +93,8 @@ def refuse_gaps(rows: pd.DataFrame, tasks: Sequence[Task]) -> None:
         left = {label for cell in kept[task.name] for label in labels_of(cell, task.kind)}
         for name in task.classes:
             if name not in left:
-                carriers = rows[[name in labels_of(cell, task.kind) for cell in rows[task.name]]]
-                raise UserError(f"every image of class {name} of task {task.name} was left out: {why(carriers)}", remedy)
+                all_of_it = rows[[name in labels_of(cell, task.kind) for cell in rows[task.name]]]
+                raise UserError(f"every image of class {name} of {task.name} was left out: {why(all_of_it)}", remedy)
 
 
 def why(rows: pd.DataFrame) -> str:

@@ -20,11 +20,14 @@ def processes(threads: int) -> int:
     return threads or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
-def ordered(function: Callable[[Item], Result], items: Sequence[Item], count: int, chunk: int = CHUNK) -> Iterator[Result]:
+def ordered(
+    function: Callable[[Item], Result], items: Sequence[Item], count: int, chunk: int = CHUNK
+) -> Iterator[Result]:
     """function(item) for every item, in the order of the items.
 
     Processes are spawned, not forked: a fork of a process that has threads can deadlock. A short list is worked off
-    here, since a process costs more than it saves. chunk: items handed over at a time. function must be importable by name, and results picklable.
+    here, since a process costs more than it saves. function must be importable by name, and results picklable.
+    count: of processes. chunk: items handed over at a time.
     """
     if count == 1 or len(items) < WORTH_PROCESSES * chunk:
         yield from map(function, items)

@@ -44,8 +44,8 @@ class Listing:
 def read_listing(root: Path, data: Data) -> Listing:
     """List a folder of labelled images; UserError says what is wrong with it and where."""
     if not root.is_dir():
-        raise UserError(f"{root} {'is not a folder' if root.exists() else 'does not exist'}; expected a folder of images",
-                        "set data.path in params.yaml to one")
+        state = "is not a folder" if root.exists() else "does not exist"
+        raise UserError(f"{root} {state}; expected a folder of images", "set data.path in params.yaml to one")
     notes: list[str] = []
     layout = choose_layout(root, data.layout, notes)
     rows, more = LAYOUTS[layout][1](root, data)
@@ -84,9 +84,8 @@ def completed(rows: pd.DataFrame) -> pd.DataFrame:
     for name in TEXT:
         full[name] = [value if isinstance(value, str) and value else None for value in full[name]]
     full["weight"] = full["weight"].astype("float64")
-    order = {split: place for place, split in enumerate(SPLITS)}
-    keys = sorted(range(len(full)), key=lambda row: (order[full["split"].iat[row]], full["path"].iat[row]))
-    return full.iloc[keys].reset_index(drop=True)
+    keys = [(SPLITS.index(split), path) for split, path in zip(full["split"], full["path"], strict=True)]
+    return full.iloc[sorted(range(len(full)), key=keys.__getitem__)].reset_index(drop=True)
 
 
 def resolve_task(name: str, settings: TaskSettings, rows: pd.DataFrame, notes: list[str]) -> Task:
@@ -102,10 +101,12 @@ def resolve_task(name: str, settings: TaskSettings, rows: pd.DataFrame, notes: l
                                 f"{near(label, settings.classes)}", f"expected one of {', '.join(settings.classes)}")
             found.setdefault(label, set()).add(split)
     if not found:
-        raise UserError(f"task {name} has no label in train, val or test", f"label some rows, or leave {name} out of data.tasks")
+        raise UserError(f"task {name} has no label in train, val or test",
+                        f"label some rows, or leave {name} out of data.tasks")
     missing = [one for one in settings.classes if one not in found]
     if missing:
-        raise UserError(f"class {missing[0]} of data.tasks.{name}.classes has no image", "add images of it, or remove it")
+        raise UserError(f"class {missing[0]} of data.tasks.{name}.classes has no image",
+                        "add images of it, or remove it from the list")
     notes += [f"class {one} of task {name} has no image in train" for one in sorted(found) if "train" not in found[one]]
     if len(found) == 1:
         notes.append(f"task {name} has one class only, {shown(min(found))}: there is nothing to tell apart")

@@ -1,10 +1,11 @@
-"""The embedded data set as a folder: which garment each image shows, its labels, its split, and what is wrong with it."""
+"""The embedded data set as a folder: the garment that each image shows, its labels and its faults."""
 
 import csv
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,8 @@ def draw_all(plan: Plan, folder: Path, processes: int) -> None:
     report += [fault(row, "duplicated") | {"of": original} for row, original in copies]
     truth = {row.path: garment(plan.seed, item // plan.pictures).category for item, row in enumerate(rows)}
     report = [entry | ({"true": truth[entry["path"]]} if entry["fault"] == "mislabelled" else {}) for entry in report]
-    (folder / "faults.json").write_text(json.dumps(report, sort_keys=True, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    text = json.dumps(report, sort_keys=True, indent=1, allow_nan=False) + "\n"
+    (folder / "faults.json").write_text(text, encoding="utf-8")
 
 
 def plant(plan: Plan) -> dict[int, str]:
@@ -66,8 +68,9 @@ def plant(plan: Plan) -> dict[int, str]:
     order = [int(item) for item in generator(plan.seed, "sample.faults").permutation(plan.count)]
     planted: dict[int, str] = {}
     for kind, number in sorted(plan.faults.items()):
-        fit = (item for item in order if item not in planted and (kind != "duplicated" or split_of(plan, item) != "train"))
-        planted |= {item: kind for item, _ in zip(fit, range(number), strict=False)}
+        free = (item for item in order if item not in planted)
+        fit = (item for item in free if kind != "duplicated" or split_of(plan, item) != "train")
+        planted |= dict.fromkeys(islice(fit, number), kind)
     return planted
 
 

@@ -1,8 +1,8 @@
 """Outlines of garments in their own coordinates: x and y from -1 to 1, y downwards, the wearer facing us."""
 
 import math
-from dataclasses import dataclass
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ class Polygon:
 
 
 Cut = Sequence[float]
+Point = tuple[float, float]
 Drawer = Callable[[Cut, np.random.Generator], list[Polygon]]
 
 
@@ -53,13 +54,13 @@ def arc(centre: tuple[float, float], radii: tuple[float, float], start: float, e
     return [(centre[0] + radii[0] * math.cos(a), centre[1] + radii[1] * math.sin(a)) for a in angles]
 
 
-def limb(shoulder: tuple[float, float], angle: float, length: float, widths: tuple[float, float], tone: int = SHADE) -> Polygon:
+def limb(start: Point, angle: float, length: float, widths: Point) -> Polygon:
     """A tapering tube that hangs from a point, the angle in radians away from straight down."""
     along = np.array([math.sin(angle), math.cos(angle)])
     across = np.array([along[1], -along[0]])
-    start, end = np.array(shoulder), np.array(shoulder) + length * along
-    corners = [start + across * widths[0], end + across * widths[1], end - across * widths[1], start - across * widths[0]]
-    return Polygon(np.array(corners, np.float32), tone)
+    first, last = np.array(start), np.array(start) + length * along
+    near, far = across * widths[0], across * widths[1]
+    return Polygon(np.array([first + near, last + far, last - far, first - near], np.float32), SHADE)
 
 
 def shirt(cut: Cut, draw: np.random.Generator, sleeve: float, hem: float) -> list[Polygon]:
@@ -71,8 +72,8 @@ def shirt(cut: Cut, draw: np.random.Generator, sleeve: float, hem: float) -> lis
     sleeves = []
     for side in (-1, 1):
         angle = side * between(0.25, 1.05, draw.uniform())
-        wide = between(0.15, 0.21, cut[4])
-        sleeves.append(limb((side * (shoulder - 0.08), -0.6), angle, sleeve, (wide, wide * between(0.62, 0.95, cut[5]))))
+        wide, taper = between(0.15, 0.21, cut[4]), between(0.62, 0.95, cut[5])
+        sleeves.append(limb((side * (shoulder - 0.08), -0.6), angle, sleeve, (wide, wide * taper)))
     return [*sleeves, body, collar]
 
 
@@ -106,7 +107,8 @@ def skirt(cut: Cut, draw: np.random.Generator) -> list[Polygon]:
     length, waves, sway = between(0.25, 0.85, cut[2]), 2 + int(5 * cut[3]), draw.normal(0, 0.08)
     xs = np.linspace(hem, -hem, 25)
     wave = 0.045 * np.cos(np.linspace(0, 2 * math.pi * waves, 25))
-    lower = [(float(x) + sway, length + float(w) - 0.1 * (abs(float(x)) / hem) ** 2) for x, w in zip(xs, wave, strict=True)]
+    ys = length + wave - 0.1 * (xs / hem) ** 2
+    lower = [(float(x) + sway, float(y)) for x, y in zip(xs, ys, strict=True)]
     band = symmetric((waist, -0.68), (waist + 0.01, -0.55), tone=EDGE)
     return [polygon((waist, -0.6), *lower, (-waist, -0.6)), band]
 
@@ -119,8 +121,9 @@ def trousers(cut: Cut, draw: np.random.Generator, length: float, cuff: float) ->
     for side in (-1, 1):
         spread = draw.uniform(0.02, 0.22) * (length - crotch)
         inner, outer = spread, spread + cuff
-        points = [(0.0, top), (side * waist, top), (side * hip, crotch - 0.15), (side * outer, length), (side * inner, length)]
-        legs.append(polygon(*points, (0.0, crotch), tone=CLOTH if side > 0 else CLOTH - 12))
+        hem = [(side * outer, length), (side * inner, length)]
+        points = [(0.0, top), (side * waist, top), (side * hip, crotch - 0.15), *hem, (0.0, crotch)]
+        legs.append(polygon(*points, tone=CLOTH if side > 0 else CLOTH - 12))
     band = symmetric((waist, top - 0.02), (waist + 0.01, top + 0.08), tone=EDGE)
     return [*legs, band]
 
@@ -139,12 +142,13 @@ def hat(cut: Cut, draw: np.random.Generator) -> list[Polygon]:
     """A dome with a band, and a brim all round or a peak on one side."""
     wide, high, base = between(0.42, 0.56, cut[0]), between(0.45, 0.8, cut[1]), between(0.15, 0.3, cut[2])
     dome = polygon((wide, base), *arc((0, base - 0.1), (wide, high), 0, -180), (-wide, base))
-    band = polygon((wide + 0.005, base - 0.14), (wide + 0.005, base), (-wide - 0.005, base), (-wide - 0.005, base - 0.14), tone=EDGE)
+    band = symmetric((wide + 0.005, base - 0.14), (wide + 0.005, base), tone=EDGE)
     if cut[3] < 0.5:
         brim = [polygon(*arc((0, base), (between(0.8, 1.0, cut[4]), between(0.12, 0.24, cut[5])), 0, 360), tone=SHADE)]
     else:
         reach = between(0.4, 0.55, cut[4])
-        brim = [polygon(*arc((wide + reach - 0.45, base), (0.45 + reach * 0.3, 0.12), -170, 90), (0.0, base + 0.02), tone=SHADE)]
+        peak = arc((wide + reach - 0.45, base), (0.45 + reach * 0.3, 0.12), -170, 90)
+        brim = [polygon(*peak, (0.0, base + 0.02), tone=SHADE)]
     return [*brim, dome, band] if draw.uniform() < 0.7 else [dome, band, *brim]
 
 
@@ -153,13 +157,18 @@ def shoe(cut: Cut, draw: np.random.Generator) -> list[Polygon]:
     shaft, ankle = between(-0.9, -0.1, cut[0]), between(-0.25, -0.05, cut[1])
     instep, toe = between(0.1, 0.3, cut[2]), between(0.78, 0.98, cut[3])
     heel, sole = between(0.06, 0.24, cut[4]), between(0.07, 0.14, cut[5])
-    upper = polygon((-0.8, shaft), (ankle, shaft), (ankle + 0.06, 0.0), (instep + 0.25, 0.16), (toe - 0.1, 0.24), (toe, 0.42),
-                    (toe, 0.5), (-0.82, 0.5), (-0.86, 0.2))
-    under = polygon((-0.86, 0.48), (toe + 0.04, 0.48), (toe, 0.48 + sole), (-0.2, 0.48 + sole), (-0.35, 0.48 + sole + heel),
-                    (-0.84, 0.48 + sole + heel), tone=EDGE)
-    laces = [polygon((x, 0.0 + x * 0.35), (x + 0.05, 0.0 + x * 0.35), (x + 0.16, 0.2 + x * 0.3), (x + 0.11, 0.2 + x * 0.3), tone=EDGE)
-             for x in (0.02, 0.16, 0.3)] if cut[6] < 0.6 else []
-    return [upper, under, *laces]
+    upper = polygon((-0.8, shaft), (ankle, shaft), (ankle + 0.06, 0.0), (instep + 0.25, 0.16), (toe - 0.1, 0.24),
+                    (toe, 0.42), (toe, 0.5), (-0.82, 0.5), (-0.86, 0.2))
+    floor = 0.48 + sole
+    under = polygon((-0.86, 0.48), (toe + 0.04, 0.48), (toe, floor), (-0.2, floor), (-0.35, floor + heel),
+                    (-0.84, floor + heel), tone=EDGE)
+    return [upper, under, *(lace(x) for x in (0.02, 0.16, 0.3) if cut[6] < 0.6)]
+
+
+def lace(x: float) -> Polygon:
+    """A slanting bar over the instep."""
+    over, under = x * 0.35, 0.2 + x * 0.3
+    return polygon((x, over), (x + 0.05, over), (x + 0.16, under), (x + 0.11, under), tone=EDGE)
 
 
 DRAWERS: dict[str, Drawer] = {

@@ -34,7 +34,7 @@ def task_name(data: Data) -> str:
             f"params.yaml: data.tasks names {listed(data.tasks)}, but class folders give one task, {data.default_task}",
             "set data.default_task to that name, or data.layout: labels_csv to read several tasks from labels.csv")
     if data.tasks and data.tasks[data.default_task].kind == "multi":
-        raise UserError(f"params.yaml: data.tasks.{data.default_task}.kind is multi, but a file lies in one class folder",
+        raise UserError(f"params.yaml: data.tasks.{data.default_task}.kind is multi, but a file lies in one folder",
                         "several labels an image are read from labels.csv: data.layout: labels_csv")
     return data.default_task
 

@@ -56,7 +56,7 @@ def read_table(path: Path) -> pd.DataFrame:
                         "write the table, one row an image") from None
     for number, row in enumerate(rows, 2):
         if len(row) != len(head):
-            raise UserError(f"{path}, row {number}: {len(row)} cells, but the head has {len(head)}: {shown(','.join(row))}",
+            raise UserError(f"{path}, row {number}: {len(row)} cells, the head has {len(head)}: {shown(','.join(row))}",
                             "quote cells that hold commas, and write every cell, empty where there is nothing to say")
     twice = [name for name, count in Counter(head).items() if count > 1]
     if twice:
@@ -113,7 +113,8 @@ def checked_paths(root: Path, paths: Iterable[str]) -> list[str]:
         names.append(str(pure))
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise UserError(f"{root / NAME}: {len(twice)} paths stand there more than once: {listed(twice)}", "keep one row each")
+        raise UserError(f"{root / NAME}: {len(twice)} paths stand there more than once: {listed(twice)}",
+                        "keep one row each")
     missing = [name for name in names if not (root / name).is_file()]
     if missing:
         raise UserError(f"{root / NAME}: {len(missing)} labelled files are not there: {listed(missing)}",
@@ -126,7 +127,7 @@ def refuse_strangers(root: Path, paths: Iterable[str], notes: list[str]) -> None
     strangers = set(image_files(root, [p for p in visible(root, deep=True) if has_image_suffix(p)], notes)) - set(paths)
     if strangers:
         raise UserError(f"{root / NAME}: {len(strangers)} images of the folder have no row: {listed(strangers)}",
-                        "add rows for them (with a split other than train, val, test to leave them out), or move them away")
+                        "add rows for them (any split but train, val, test leaves them out), or move them away")
 
 
 def has_image_suffix(path: Path) -> bool:
