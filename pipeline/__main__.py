@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The two commands and their options."""
-    whole = Parser(prog="python -m pipeline", description="The pipeline for Kubeflow: compiled, or run from that file here.")
+    whole = Parser(prog="python -m pipeline", description="The pipeline for Kubeflow: compiled, or run here.")
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
     compiling = commands.add_parser("compile", help="write the pipeline as YAML")
     compiling.add_argument("--output", type=Path, required=True, metavar="FILE", help="YAML file to write")

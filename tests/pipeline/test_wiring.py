@@ -162,6 +162,15 @@ def test_a_stage_watches_the_settings_that_its_step_reads(name: str) -> None:
     assert set(listed) == watched(stage.section, section_model(stage.section))
 
 
+@every_stage
+def test_every_watched_setting_is_written_in_params_yaml_as_dvc_demands(name: str) -> None:
+    for path in stages()[name].listed("params"):
+        value: Any = params().values
+        for part in path.split("."):
+            assert part in value, path
+            value = value[part]
+
+
 def module_file(module: str) -> Path | None:
     base = ROOT / Path(*module.split("."))
     return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
