@@ -13,7 +13,7 @@ from components.settings import Params
 from components.storage import receipts
 
 HEADS = ("dataset.json", "probabilities.json", "model.json", "validation.json")
-COUNTS = ("splits/", "rows", "parameters", "counts/")
+COUNTS = ("splits/", "rows", "parameters")
 
 
 class Artifact(Protocol):
