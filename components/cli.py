@@ -1,6 +1,7 @@
 """`stillhouse STEP ...`: the command line, derived from the signatures of the steps; imports only what is asked for."""
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
     from components.settings import Params
 
 HELP = {"input": "path to read", "inputs": "folder of artifacts by name", "output": "path to write"}
+SYSTEM = {
+    errno.ENOSPC: "make room on that disk, then run the same command again",
+    errno.EDQUOT: "make room within your quota, then run the same command again",
+    errno.EFBIG: "raise the limit on file sizes (ulimit -f), then run the same command again",
+    errno.EROFS: "choose a place that can be written to",
+    errno.EACCES: "give this user the right to read or write there",
+}
 STEPS_NOTE = "steps (settings come from params.yaml, artifacts from the options)"
 
 # Commands that are no steps: name -> (module with `arguments(parser)` and `command(options)`, one line of help).
@@ -38,25 +46,41 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the program and return its exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    debug = "--debug" in arguments
+    given = sys.argv[1:] if arguments is None else arguments
+    return guarded(lambda: dispatch(given), debug="--debug" in given)
+
+
+def guarded(work: Callable[[], int], debug: bool = False) -> int:
+    """Do some work and return its exit code; what goes wrong is told in a line of cause and one of remedy."""
     try:
-        return dispatch(arguments)
-    except UserError as error:
-        report(error.cause, error.remedy)
-        code: int = error.exit_code
-    except Terminated:
-        report("terminated; finished work is kept", "run the same command again to go on")
-        code = Exit.TERMINATED
-    except KeyboardInterrupt:
-        report("interrupted; finished work is kept", "run the same command again to go on")
-        code = 130
-    except Exception as error:  # noqa: BLE001 - the one place that turns a defect of ours into an exit code
-        report(f"internal error: {type(error).__name__}: {error}", "run again with --debug for the traceback")
-        code = Exit.INTERNAL
-    if debug:
-        traceback.print_exc()
-    return code
+        return work()
+    except (Exception, Terminated, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place that ends a program
+        if debug:
+            traceback.print_exc()
+        return explained(error)
+
+
+def explained(error: BaseException) -> int:
+    """Tell what went wrong, and return the exit code that says it to machines."""
+    again = "run the same command again to go on"
+    match error:
+        case UserError():
+            report(error.cause, error.remedy)
+            return error.exit_code
+        case Terminated():
+            report("terminated; finished work is kept", again)
+            return Exit.TERMINATED
+        case KeyboardInterrupt():
+            report("interrupted; finished work is kept", again)
+            return Exit.INTERRUPTED
+        case BrokenPipeError():  # who read our output has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return Exit.OK
+        case OSError(errno=number) if number in SYSTEM:
+            report(f"{error.filename or 'a file'}: {error.strerror}", SYSTEM[number])
+            return Exit.USER
+    report(f"internal error: {type(error).__name__}: {error}", "run again with --debug for the traceback")
+    return Exit.INTERNAL
 
 
 def report(cause: str, remedy: str) -> None:

@@ -9,23 +9,29 @@ import json
 import os
 import platform
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, get_type_hints
+from typing import Any, get_type_hints
 
-from components.errors import Terminated, UsageError, UserError
+from components.errors import Terminated, UsageError
+from components.ports import Input as Input  # the ports are part of what a step is declared with
+from components.ports import Inputs as Inputs
+from components.ports import Output as Output
+from components.ports import Port as Port
+from components.ports import Source as Source
+from components.ports import bind_inputs, digest_inputs, grouped, refuse_changes, refuse_overlaps
 from components.settings import Runtime, Settings, near
 from components.signals import on_sigterm
 from components.storage import atomic, receipts
 from components.storage.digests import file_digest, signature, tree_digests, value_digest
 from components.storage.locks import locked
+from components.storage.receipts import Receipt
 from components.tracking.runs import child_run
 
 STEPS = {
@@ -38,23 +44,6 @@ STEPS = {
     "evaluate": "measure every model on the same samples",
     "export": "write the ONNX graph, check its parity, describe the model",
 }
-
-
-@dataclass(frozen=True)
-class Port:
-    """How a step's parameter takes part: read, read as a named collection, or written.
-
-    setting: dotted path in params.yaml that supplies the path where none is given.
-    """
-
-    kind: Literal["input", "inputs", "output"]
-    setting: str = ""
-
-
-Input: TypeAlias = Annotated[Path, Port("input")]
-Source: TypeAlias = Annotated[Path, Port("input", setting="data.path")]
-Inputs: TypeAlias = Annotated[dict[str, Path], Port("inputs")]
-Output: TypeAlias = Annotated[Path, Port("output")]
 
 
 @dataclass(frozen=True)
@@ -87,8 +76,8 @@ def load_step(name: str) -> Step:
 class Run:
     """A step under way: where its resumable state lives and what it noted besides its artifacts."""
 
-    key: str
-    work: Path
+    key: str = ""
+    work: Path = Path()
     facts: dict[str, Any] = field(default_factory=dict)
     terminated: bool = False
     deferring: bool = False
@@ -129,37 +118,55 @@ def deferred_termination() -> Iterator[Callable[[], bool]]:
         raise Terminated
 
 
+@dataclass(frozen=True)
+class Job:
+    """A step, its settings and its real paths; `written` holds the private paths that stand for the outputs."""
+
+    step: Step
+    settings: Settings
+    section: str
+    inputs: dict[str, Path]
+    outputs: dict[str, Path]
+    written: dict[str, Path]
+
+
 def run_step(step: Step, settings: Settings, section: str, paths: Mapping[str, Path]) -> dict[str, Any]:
     """Run a step on real paths and return its facts (the content of run.json).
 
     Raises UserError for bad inputs, TryAgain where an output is being written by another process.
     """
     settings = settings.resolved()
-    runtime = runtime_of(settings)
-    inputs = bind_inputs(step, settings, paths)
+    inputs = bind_inputs(step.ports, settings, paths)
     outputs = {name: paths[name] for name, port in step.ports.items() if port.kind == "output"}
     refuse_overlaps(inputs, outputs)
-    started = time.time()
-    with locked(list(outputs.values())), atomic.private(list(outputs.values())) as private:
-        before = {name: signature(path) for name, path in inputs.items()}
-        digests, roots = digest_inputs(inputs)
-        values = settings.digestible()
-        run = Run(key := receipts.key(step.name, section, values, digests), Path(runtime.work) / key[:32])
+    targets = list(outputs.values())
+    with active(Run()) as run, locked(targets), atomic.private(targets) as private:
         written = dict(zip(outputs, private, strict=True))
-        with child_run(section, step.name, runtime, values, digests, roots) as child:
-            with active(run):
-                step.function(settings, **grouped(step, inputs), **written)
-            refuse_changes(inputs, before, digests)
-            sealed = seal(step.name, section, values, digests, roots, written)
-            for name, path in outputs.items():
-                atomic.move_into_place(written[name], path)
-            made = {"step": step.name, "section": section, "settings": values, "inputs": digests, "outputs": sealed}
-            facts = made | gather_facts(run, started)
-            child.finish(facts, outputs)
-        facts["mlflow_run"] = child.run_id
-    write_facts(Path(runtime.reports) / section / "run.json", facts, outputs)
+        facts = perform(Job(step, settings, section, inputs, outputs, written), run)
+        write_facts(Path(runtime_of(settings).reports) / section / "run.json", facts, outputs)
     shutil.rmtree(run.work, ignore_errors=True)
     return facts
+
+
+def perform(job: Job, run: Run) -> dict[str, Any]:
+    """Digest the inputs, let the step work on private paths, and put into place what it wrote; its facts."""
+    started = time.time()
+    before = {name: signature(path) for name, path in job.inputs.items()}
+    digests, roots = digest_inputs(job.inputs)
+    values, runtime, name = job.settings.digestible(), runtime_of(job.settings), job.step.name
+    run.key = receipts.key(name, job.section, values, digests)
+    run.work = Path(runtime.work) / run.key[:32]
+    with child_run(job.section, name, runtime, values, digests, roots) as child:
+        job.step.function(job.settings, **grouped(job.step.ports, job.inputs), **job.written)
+        refuse_changes(job.inputs, before, digests)
+        with deferred_termination():
+            sealed = seal(Receipt(name, job.section, values, digests, {}, roots), job.written)
+            for port, path in job.outputs.items():
+                atomic.move_into_place(job.written[port], path)
+        made = {"step": name, "section": job.section, "settings": values, "inputs": digests, "outputs": sealed}
+        facts = made | gather_facts(run, started)
+        child.finish(facts, job.outputs)
+    return facts | {"mlflow_run": child.run_id}
 
 
 def runtime_of(settings: Settings) -> Runtime:
@@ -168,98 +175,14 @@ def runtime_of(settings: Settings) -> Runtime:
     return runtime if isinstance(runtime, Runtime) else Runtime()
 
 
-def bind_inputs(step: Step, settings: Settings, paths: Mapping[str, Path]) -> dict[str, Path]:
-    """Every input path by its full name (`teachers/NAME` for collected ones); UserError for a missing one."""
-    bound: dict[str, Path] = {}
-    for name, port in step.ports.items():
-        if port.kind == "input":
-            bound[name] = existing(paths[name], name)
-        elif port.kind == "inputs":
-            bound |= collected(name, paths[name], list(getattr(settings, name)))
-    return bound
-
-
-def existing(path: Path, name: str) -> Path:
-    """The path, or UserError where nothing is there."""
-    if not path.exists():
-        remedy = "set data.path in params.yaml to a folder of images" if name == "source" else "make it: dvc repro"
-        raise UserError(f"{path} does not exist; expected the {name} there", remedy)
-    return path
-
-
-def collected(name: str, folder: Path, names: list[str]) -> dict[str, Path]:
-    """Exactly the artifacts that the settings list, from a folder that may hold others; those are said and left out."""
-    present = {path.name for path in existing(folder, name).iterdir() if not path.name.startswith(".")}
-    if not names:
-        raise UserError(f"params.yaml names no {name}", f"add one below {name}:")
-    missing = [one for one in names if one not in present]
-    if missing:
-        cause = f"{folder} has no {', '.join(missing)}; params.yaml lists {', '.join(names)}"
-        raise UserError(cause, "make it: dvc repro")
-    for other in sorted(present - set(names)):
-        print(f"warning: {folder / other} is not listed in params.yaml and is left out", file=sys.stderr)
-    return {f"{name}/{one}": folder / one for one in names}
-
-
-def grouped(step: Step, inputs: Mapping[str, Path]) -> dict[str, Path | dict[str, Path]]:
-    """Bound inputs as the step's function takes them: one path, or paths by name."""
-    arguments: dict[str, Path | dict[str, Path]] = {}
-    for name, port in step.ports.items():
-        if port.kind == "input":
-            arguments[name] = inputs[name]
-        elif port.kind == "inputs":
-            named = {key: path for key, path in inputs.items() if key.startswith(f"{name}/")}
-            arguments[name] = {key.partition("/")[2]: path for key, path in named.items()}
-    return arguments
-
-
-def refuse_overlaps(inputs: Mapping[str, Path], outputs: Mapping[str, Path]) -> None:
-    """UsageError where an output would be written over, into or around another path of the step."""
-    places = {name: path.resolve() for name, path in [*inputs.items(), *outputs.items()]}
-    for name, path in outputs.items():
-        mine = places[name]
-        for other, place in places.items():
-            if other != name and (mine.is_relative_to(place) or place.is_relative_to(mine)):
-                raise UsageError(f"--{name} {path} and {other} {place} overlap", "give each its own place")
-
-
-def digest_inputs(inputs: Mapping[str, Path]) -> tuple[dict[str, str], dict[str, str]]:
-    """The digest of every input (sealed ones verified file by file), and of the raw folders they all come from."""
-    digests: dict[str, str] = {}
-    roots: dict[str, str] = {}
-    for name, path in inputs.items():
-        if receipts.is_sealed(path):
-            digests[name] = receipts.verify(path)
-            roots |= receipts.read(path).roots
-        else:
-            digests[name] = receipts.folder_digest(path)
-            if path.is_dir():
-                roots[name] = digests[name]
-    return digests, roots
-
-
-def refuse_changes(inputs: Mapping[str, Path], before: Mapping[str, Any], digests: Mapping[str, str]) -> None:
-    """UserError where an input was changed while the step read it; the untouched are recognised by their stat."""
-    for name, path in inputs.items():
-        if path.exists() and signature(path) == before[name]:
-            continue
-        sealed = receipts.is_sealed(path)
-        now = (receipts.verify(path) if sealed else receipts.folder_digest(path)) if path.exists() else "nothing"
-        if now != digests[name]:
-            raise UserError(f"{path} ({name}) was changed while the step was reading it; nothing was written",
-                            "let the change finish, then run the same command again")
-
-
-def seal(step: str, section: str, values: dict[str, Any], digests: dict[str, str], roots: dict[str, str],
-         written: Mapping[str, Path]) -> dict[str, str]:
+def seal(receipt: Receipt, written: Mapping[str, Path]) -> dict[str, str]:
     """Write the receipt of every output folder, flush all, and return the digest of every output."""
     sealed: dict[str, str] = {}
     for name, path in written.items():
-        assert path.exists(), f"{step} wrote no {name}"
+        assert path.exists(), f"{receipt.step} wrote no {name}"
         if path.is_dir():
-            files = tree_digests(path)
-            receipt = receipts.Receipt(step, section, values, digests, files, roots)
-            (path / receipts.NAME).write_text(receipt.text(), encoding="utf-8")
+            text = replace(receipt, files=tree_digests(path)).text()
+            (path / receipts.NAME).write_text(text, encoding="utf-8")
             sealed[name] = receipts.digest(path)
         else:
             sealed[name] = file_digest(path)
@@ -292,17 +215,17 @@ def write_facts(path: Path, facts: dict[str, Any], outputs: Mapping[str, Path]) 
 
 
 @contextmanager
-def active(run: Run) -> Iterator[None]:
-    """Make a run the current one and let SIGTERM end it in an orderly way."""
+def active(run: Run) -> Iterator[Run]:
+    """Make a run the current one and let SIGTERM end it in an orderly way, once."""
 
     def on_term() -> None:
-        run.terminated = True
-        if not run.deferring:
+        first, run.terminated = not run.terminated, True
+        if first and not run.deferring:
             raise Terminated
 
     token = _current.set(run)
     try:
         with on_sigterm(on_term):
-            yield
+            yield run
     finally:
         _current.reset(token)

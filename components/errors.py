@@ -11,6 +11,7 @@ class Exit(IntEnum):
     USAGE = 2
     INTERNAL = 70
     TRY_AGAIN = 75
+    INTERRUPTED = 130
     TERMINATED = 143
 
 

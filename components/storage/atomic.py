@@ -1,5 +1,6 @@
 """Files and folders that are whole or absent: written privately, flushed, renamed into place."""
 
+import ctypes
 import os
 import shutil
 from collections.abc import Iterator
@@ -7,6 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from components.storage.digests import walk_files
+
+AT_FDCWD = -100
+RENAME_EXCHANGE = 2
 
 
 def private_folder(output: Path) -> Path:
@@ -56,25 +60,42 @@ def flush(path: Path) -> None:
 
 def move_into_place(source: Path, target: Path) -> None:
     """Rename a flushed file or folder to its final name, replacing what was there, and make the rename durable."""
-    old = target.parent / f".{target.name}.replaced"
-    remove(old)
-    if target.is_dir() and not target.is_symlink():  # rename cannot replace a folder that has something in it
-        target.rename(old)
-    source.replace(target)
+    if os.path.lexists(target) and (source.is_dir() or target.is_dir()):  # rename replaces no folder
+        _exchange(source, target)
+    else:
+        source.replace(target)
     _fsync(target.parent)
-    remove(old)
 
 
 def write_file(path: Path, content: str | bytes) -> None:
-    """Write a small file so that a reader sees the old content or the new, never a part."""
+    """Write a small file so that a reader sees the old content or the new, never a part.
+
+    Its writer is alone (it holds the lock of what the file is about), so a killed one's leftover is written over.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.parent / f".{path.name}.{os.getpid()}.partial"
+    partial = private_folder(path)
     try:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
         flush(partial)
         move_into_place(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _exchange(source: Path, target: Path) -> None:
+    """Swap two paths at one blow, so that no moment sees neither; what was replaced is removed.
+
+    File systems that cannot (some network ones) get two renames, with a moment between.
+    """
+    swap = getattr(ctypes.CDLL(None), "renameat2", None)
+    if swap and swap(AT_FDCWD, os.fsencode(source), AT_FDCWD, os.fsencode(target), RENAME_EXCHANGE) == 0:
+        remove(source)
+        return
+    old = target.parent / f".{target.name}.replaced"
+    remove(old)
+    target.rename(old)
+    source.replace(target)
+    remove(old)
 
 
 def _fsync(path: Path) -> None:
