@@ -14,9 +14,9 @@ class Distill(Settings):
     """How the student learns from the store; its network and budget are those of `student`."""
 
     temperature: float = Field(3.0, gt=0, description="softens teachers and student alike")
-    weight: float = Field(0.7, ge=0, le=1, description="share of the teachers in the loss; the rest is the hard label's")
+    weight: float = Field(0.7, ge=0, le=1, description="share of the teachers in the loss; the rest is the label's")
     match: Literal["exact", "mean"] = Field(
-        "mean", description="exact: the views that were judged, target by view; mean: fresh views, target averaged over views")
+        "mean", description="exact: judged views, target by view; mean: fresh views, target averaged over views")
     student: Annotated[Recipe, From("student")] = Recipe()
     seed: Seed = 0
     runtime: SharedRuntime = Runtime()
@@ -28,7 +28,8 @@ class Distill(Settings):
         return self.model_copy(update={"student": resolve(self.student, self.runtime.device)})
 
 
-def distill(settings: Distill, /, *, dataset: Input, probabilities: Input, model: Output, metrics: Output, curves: Output) -> None:
+def distill(settings: Distill, /, *, dataset: Input, probabilities: Input, model: Output, metrics: Output,
+            curves: Output) -> None:
     """Train the student on a Dataset's images and the teachers' stored probabilities alone."""
     from components.data.dataset import Dataset
     from components.losses.distillation import distilled
@@ -46,7 +47,8 @@ def distill(settings: Distill, /, *, dataset: Input, probabilities: Input, model
     targets = read_targets(store, samples, settings.temperature, settings.match)
     objective = distilled(samples.tasks, targets.of, settings.temperature, settings.weight, settings.student.smoothing)
     stored = len(store.views) - 1
-    goal = Goal("distilled", settings.student, objective, settings.seed, lambda epoch: 1 + (epoch % stored if exact else epoch))
+    goal = Goal("distilled", settings.student, objective, settings.seed,
+                lambda epoch: 1 + (epoch % stored if exact else epoch))
     with deferred_termination() as stop:
         fitted = fit(goal, samples, surroundings(settings.runtime, "distilled", stop))
     if fitted is not None:

@@ -22,7 +22,8 @@ def surroundings(runtime: Runtime, label: str, stop: Callable[[], bool]) -> "Sur
 
     use_threads(runtime.threads)
     return Surroundings(pick_device(runtime.device), work_folder(), stop, log_metrics,
-                        lambda batches, total: progress(batches, total, label), runtime.workers, runtime.checkpoint_seconds)
+                        lambda batches, total: progress(batches, total, label),
+                        runtime.workers, runtime.checkpoint_seconds)
 
 
 def write_fitted(fitted: "Fitted", model: Path, metrics: Path, curves: Path) -> None:

@@ -57,7 +57,8 @@ def refuse_other_tasks(name: str, theirs: Any, ours: Any) -> None:
     from components.errors import UserError
 
     if theirs != ours:
-        raise UserError(f"teacher {name} was trained for other tasks or classes than the Dataset", f"train it again: dvc repro train@{name}")
+        raise UserError(f"teacher {name} was trained for other tasks or classes than the Dataset",
+                        f"train it again: dvc repro train@{name}")
 
 
 def write_metrics(path: Path, probabilities: Path, samples: Any) -> None:

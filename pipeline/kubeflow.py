@@ -12,13 +12,13 @@ from typing import Any
 
 from kfp import compiler, dsl, local
 from kfp.components import load_component_from_file
-from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
+from kfp.dsl import HTML, Artifact, ClassificationMetrics, Dataset, Input, Metrics, Model, Output
 
 IMAGE = os.environ.get("STILLHOUSE_IMAGE", "stillhouse:dev")
 NAME = "stillhouse"
 
 
-def component(function: Callable[..., None]) -> Callable[..., Any]:
+def component(function: Callable[..., object]) -> Callable[..., Any]:
     """A lightweight component that runs in the one image, with what is installed there and nothing else."""
     made: Callable[..., Any] = dsl.component(function, base_image=IMAGE, install_kfp_package=False)
     return made
@@ -95,13 +95,26 @@ def distill(settings: str, dataset: Input[Dataset], probabilities: Input[Artifac
 @component
 def evaluate(settings: str, dataset: Input[Dataset], teachers: Input[list[Model]], student: Input[Model],
              distilled: Input[Model], predictions: Output[Artifact], metrics: Output[Metrics],
-             plots: Output[Artifact], report: Output[HTML]) -> None:
-    """Measure every model on the same samples."""
-    from components.commands.task import run_task
+             plots: Output[Artifact], report: Output[HTML]) -> list[str]:
+    """Measure every model on the same samples; returns the tasks that have a confusion matrix."""
+    from pathlib import Path
+
+    from components.commands.task import run_task, tasks_with_matrix
 
     run_task("evaluate", "evaluate", settings,
              {"dataset": dataset, "teachers": teachers, "student": student, "distilled": distilled,
               "predictions": predictions, "metrics": metrics, "plots": plots, "report": report})
+    return tasks_with_matrix(Path(plots.path))
+
+
+@component
+def confusion(task: str, dataset: Input[Dataset], plots: Input[Artifact], matrix: Output[ClassificationMetrics]) -> None:
+    """Show what the distilled student takes for what in one task, in the form that Kubeflow draws."""
+    from pathlib import Path
+
+    from components.commands.task import confusion_matrix
+
+    matrix.log_confusion_matrix(*confusion_matrix(task, Path(dataset.path), Path(plots.path)))
 
 
 @component
@@ -142,6 +155,8 @@ def pipeline_of(source: str | None, parallelism: int) -> Any:
         distilled = distill(settings=distill_settings, dataset=dataset, probabilities=taught.outputs["probabilities"])
         evaluated = evaluate(settings=evaluate_settings, dataset=dataset, student=plain.outputs["model"],
                              teachers=dsl.Collected(trained.outputs["model"]), distilled=distilled.outputs["model"])
+        with dsl.ParallelFor(evaluated.outputs["Output"]) as task:
+            confusion(task=task, dataset=dataset, plots=evaluated.outputs["plots"])
         export(settings=export_settings, dataset=dataset, model=distilled.outputs["model"],
                evaluation=evaluated.outputs["metrics"])
 

@@ -1,18 +1,22 @@
 """One step run as a task of an orchestrator: settings arrive as JSON, artifacts lie where it put them."""
 
+import csv
 import json
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote, unquote
 
 from components.contract import load_step, run_step
 from components.errors import UserError
 from components.settings import Params
 from components.storage import receipts
+from components.tracking.keys import flat_metrics
 
 HEADS = ("dataset.json", "probabilities.json", "model.json", "validation.json")
+MATRIX = "confusion-distilled-"  # how `evaluate` calls the distilled student's confusions, before the task's name
 COUNTS = ("splits/", "rows", "parameters")
 
 
@@ -67,24 +71,24 @@ def head(path: Path) -> dict[str, Any]:
 def figures(path: Path, port: str) -> dict[str, Any]:
     """What is worth showing beside an artifact: all of a metrics file, of a folder its counts and who made it."""
     if port == "metrics":
-        return flat(json.loads(path.read_text(encoding="utf-8")))
+        return flat_metrics(json.loads(path.read_text(encoding="utf-8")))
     if not receipts.is_sealed(path):
         return {}
-    counts = {key: value for key, value in flat(head(path)).items() if key.startswith(COUNTS)}
+    counts = {key: value for key, value in flat_metrics(head(path)).items() if key.startswith(COUNTS)}
     receipt = receipts.read(path)
     return {"step": receipt.step, "section": receipt.section, "files": len(receipt.files)} | counts
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """The numbers of a nested mapping under one name each; lists and texts are left out.
+def tasks_with_matrix(plots: Path) -> list[str]:
+    """The tasks of which `evaluate` wrote the distilled student's confusions."""
+    return sorted(unquote(path.stem.removeprefix(MATRIX)) for path in plots.glob(f"{MATRIX}*.csv"))
 
-    >>> flat({"student": {"colour": {"accuracy": 0.5, "classes": ["red"]}}, "rows": 3})
-    {'student/colour/accuracy': 0.5, 'rows': 3}
-    """
-    found: dict[str, float] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{key}/")
-        elif isinstance(value, int | float):
-            found[f"{prefix}{key}"] = value
-    return found
+
+def confusion_matrix(task: str, dataset: Path, plots: Path) -> tuple[list[str], list[list[int]]]:
+    """Class names of a task in their order, and how often each (row) was taken for each (column)."""
+    (classes,) = [list(one["classes"]) for one in head(dataset)["tasks"] if one["name"] == task]
+    matrix = [[0] * len(classes) for _ in classes]
+    with (plots / f"{MATRIX}{quote(task, safe='')}.csv").open(newline="", encoding="utf-8") as stream:
+        for row in csv.DictReader(stream):
+            matrix[classes.index(row["actual"])][classes.index(row["predicted"])] += 1
+    return classes, matrix

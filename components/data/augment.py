@@ -22,7 +22,10 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 @dataclass(frozen=True)
 class Views:
-    """What was drawn for N samples: affine maps [N, 2, 3], colour maps [N, 3, 4], erased boxes [N, 4] (x0, y0, x1, y1)."""
+    """What was drawn for N samples.
+
+    affine: maps [N, 2, 3]. colour: maps [N, 3, 4]. box: erased rectangles [N, 4] (x0, y0, x1, y1), shares of the image.
+    """
 
     affine: Tensor
     colour: Tensor

@@ -33,7 +33,8 @@ class Dataset:
         """Open a sealed Dataset; UserError where it is of another schema."""
         head = json.loads((path / "dataset.json").read_text(encoding="utf-8"))
         if head.get("schema") != SCHEMA:
-            raise UserError(f"{path} has schema {head.get('schema')}; this version reads {SCHEMA}", "make it again: dvc repro index")
+            raise UserError(f"{path} has schema {head.get('schema')}; this version reads {SCHEMA}",
+                            "make it again: dvc repro index")
         return cls(path, head, pd.read_parquet(path / "samples.parquet"))
 
     def __len__(self) -> int:
@@ -80,7 +81,8 @@ class Dataset:
 
     @cached_property
     def _shards(self) -> list[NDArray[np.uint8]]:
-        return [np.load(self.path / "shards" / name, mmap_mode="r", allow_pickle=False) for name in self.head["shards"]["files"]]
+        folder = self.path / "shards"
+        return [np.load(folder / name, mmap_mode="r", allow_pickle=False) for name in self.head["shards"]["files"]]
 
     def pixels(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Stored pixels of some rows, uint8 [n, H, W, C]."""

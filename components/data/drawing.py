@@ -62,8 +62,8 @@ def garment(seed: int, number: int) -> Garment:
     pattern = PATTERNS[int(draw.integers(len(PATTERNS)))]
     shade = np.clip(np.array(COLOURS[colour]) * draw.uniform(0.82, 1.18) + draw.normal(0, 9, 3), 8, 247)
     light = shade.mean() < 128
-    second = shade + (draw.uniform(45, 95) if light else -draw.uniform(45, 95)) * draw.uniform(0.7, 1.1, 3)
-    pitch, angle = draw.uniform(3.0, 6.0), draw.choice([0.0, math.pi / 2]) + draw.normal(0, 0.1)
+    second = shade + (draw.uniform(75, 120) if light else -draw.uniform(75, 120)) * draw.uniform(0.8, 1.1, 3)
+    pitch, angle = draw.uniform(2.0, 3.4), draw.choice([0.0, math.pi / 2]) + draw.normal(0, 0.1)
     return Garment(category, colour, pattern, tuple(shade), tuple(np.clip(second, 8, 247)), float(pitch), float(angle),
                    tuple(draw.uniform(size=12)))
 
@@ -86,13 +86,13 @@ def picture(seed: int, item: int, number: int, size: int) -> Picture:
 
 def random_pose(draw: np.random.Generator) -> Floats:
     """An affine map from garment coordinates (-1..1, y down) to picture coordinates (0..1), float [2, 3]."""
-    angle = draw.normal(0, 0.3)
-    scale = draw.uniform(0.27, 0.42)
-    stretch, shear, mirror = draw.uniform(0.88, 1.12), draw.normal(0, 0.07), draw.choice([-1.0, 1.0])
+    angle = draw.normal(0, 0.14)
+    scale = draw.uniform(0.36, 0.46)
+    stretch, shear, mirror = draw.uniform(0.92, 1.08), draw.normal(0, 0.05), draw.choice([-1.0, 1.0])
     cosine, sine = math.cos(angle), math.sin(angle)
     turn = np.array([[cosine, -sine], [sine, cosine]])
     linear = scale * turn @ np.array([[mirror * stretch, shear], [0, 1 / stretch]])
-    return np.column_stack([linear, draw.uniform(0.42, 0.58, 2)]).astype(np.float32)
+    return np.column_stack([linear, draw.uniform(0.46, 0.54, 2)]).astype(np.float32)
 
 
 def rendered(worn: Garment, polygons: list[Polygon], pose: Floats, size: int) -> tuple[Floats, Floats]:
@@ -152,8 +152,8 @@ def shadow(cover: Floats, draw: np.random.Generator) -> Floats:
 def occlude(scene: Floats, draw: np.random.Generator) -> None:
     """Lay up to two bars or patches over the picture, in place."""
     size = len(scene)
-    for _ in range(int(draw.choice([0, 1, 2], p=[0.5, 0.35, 0.15]))):
-        long, thin = draw.uniform(0.2, 0.5) * size, draw.uniform(0.06, 0.2) * size
+    for _ in range(int(draw.choice([0, 1, 2], p=[0.7, 0.25, 0.05]))):
+        long, thin = draw.uniform(0.2, 0.45) * size, draw.uniform(0.06, 0.16) * size
         height, width = (long, thin) if draw.uniform() < 0.5 else (thin, long)
         top, left = draw.uniform(0, size - height), draw.uniform(0, size - width)
         scene[int(top) : int(top + height), int(left) : int(left + width)] = muted(draw, 30, 230)
@@ -163,10 +163,10 @@ def photographed(scene: Floats, camera: str, draw: np.random.Generator) -> NDArr
     """The scene under uneven light of some colour, with noise: uint8 [S, S, 3]."""
     size = len(scene)
     axis = np.linspace(-1, 1, size, dtype=np.float32)
-    slope = draw.normal(0, 0.14, 2).astype(np.float32)
+    slope = draw.normal(0, 0.1, 2).astype(np.float32)
     light = 1 + slope[0] * axis[None, :] + slope[1] * axis[:, None]
-    gain = draw.uniform(0.68, 1.22) * (1 + draw.normal(0, 0.035, 3))
-    noise = draw.normal(0, draw.uniform(2, 12), scene.shape)
+    gain = draw.uniform(0.78, 1.15) * (1 + draw.normal(0, 0.03, 3))
+    noise = draw.normal(0, draw.uniform(1, 6), scene.shape)
     pixels: NDArray[np.uint8] = np.clip(scene * light[..., None] * gain + noise, 0, 255).astype(np.uint8)
     return pixels
 

@@ -36,7 +36,8 @@ class Batch:
 class Batches(TorchDataset[Item]):
     """A list of (rows, view); item k holds the pixels of the k-th, with the per-sample policy applied."""
 
-    def __init__(self, dataset: Dataset, plan: Sequence[tuple[NDArray[np.int64], int]], seed: int, augment: Augment | None) -> None:
+    def __init__(self, dataset: Dataset, plan: Sequence[tuple[NDArray[np.int64], int]], seed: int,
+                 augment: Augment | None) -> None:
         self.dataset, self.plan, self.seed, self.augment = dataset, plan, seed, augment
 
     def __len__(self) -> int:
@@ -57,7 +58,8 @@ def load(batches: Batches, workers: int = 0) -> Iterator[Batch]:
     labels = {task.name: torch.from_numpy(dataset.labels(task)) for task in dataset.tasks}
     weights = torch.from_numpy(dataset.weights)
     rng = torch.Generator()  # the loader must not draw from the global state, which belongs to the network
-    for rows, view, pixels in DataLoader(batches, batch_size=None, num_workers=workers, generator=rng, collate_fn=_as_is):
+    items = DataLoader(batches, batch_size=None, num_workers=workers, generator=rng, collate_fn=_as_is)
+    for rows, view, pixels in items:
         index = torch.from_numpy(rows)
         yield Batch(rows, view, torch.from_numpy(pixels), {n: t[index] for n, t in labels.items()}, weights[index])
 

@@ -23,6 +23,7 @@ class Data(Settings):
     layout: Literal["auto", "folders", "labels_csv"] = Field(
         "auto", description="folders: {train,val,test}/CLASS/*; labels_csv: a table labels.csv; auto: recognised")
     tasks: dict[str, Task] = Field(
-        {}, description="tasks to read; empty: every column of labels.csv that is no other column, or the class folders")
-    columns: dict[Column, str] = Field({}, description="columns of labels.csv that have other names, e.g. {group: sender_id}")
+        {}, description="tasks to read; empty: every free column of labels.csv, or the class folders")
+    columns: dict[Column, str] = Field(
+        {}, description="columns of labels.csv that have other names, e.g. {group: sender_id}")
     default_task: str = Field("label", description="name of the task that class folders stand for")

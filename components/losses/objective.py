@@ -29,7 +29,8 @@ def hard_loss(task: Task, logits: Tensor, labels: Tensor, smoothing: float = 0.0
     return torch.where(known, loss, 0.0)
 
 
-def supervised(tasks: tuple[Task, ...], smoothing: float = 0.0, weights: Mapping[str, float] | None = None) -> Objective:
+def supervised(tasks: tuple[Task, ...], smoothing: float = 0.0,
+               weights: Mapping[str, float] | None = None) -> Objective:
     """The objective of plain training: the weighted sum over tasks of masked cross-entropies."""
     factors = dict(weights or {})
 

@@ -44,7 +44,8 @@ def save_model(folder: Path, head: Mapping[str, Any], weights: Mapping[str, Tens
     """Write `model.json` and `model.safetensors` into a new folder."""
     folder.mkdir(parents=True)
     save_file({name: tensor.contiguous() for name, tensor in weights.items()}, folder / "model.safetensors")
-    text = json.dumps({"schema": SCHEMA, "kind": "model", **head}, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    whole = {"schema": SCHEMA, "kind": "model", **head}
+    text = json.dumps(whole, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
     (folder / "model.json").write_text(text + "\n", encoding="utf-8")
 
 
@@ -52,7 +53,8 @@ def load_model(folder: Path) -> Model:
     """Open a sealed Model; UserError where the head or the weights do not fit."""
     head = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     if head.get("schema") != SCHEMA:
-        raise UserError(f"{folder} has schema {head.get('schema')}; this version reads {SCHEMA}", "train it again: dvc repro")
+        raise UserError(f"{folder} has schema {head.get('schema')}; this version reads {SCHEMA}",
+                        "train it again: dvc repro")
     tasks, geometry = read_tasks(head["tasks"]), head["geometry"]
     stored, size = _pair(geometry["stored"]), _pair(geometry["input"])
     architecture = Architecture.model_validate_json(json.dumps(head["architecture"]))

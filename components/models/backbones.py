@@ -28,7 +28,8 @@ class TimmBackbone(nn.Module):
         try:
             self.body = timm.create_model(name, pretrained=False, num_classes=0, in_chans=channels, **options)
         except (TypeError, ValueError, KeyError) as error:
-            raise UserError(f"{name} cannot be built with options {options}: {error}", "see the constructor in timm") from None
+            raise UserError(f"{name} cannot be built with options {options}: {error}",
+                            "see the constructor in timm") from None
         self.prefix_tokens: int = getattr(self.body, "num_prefix_tokens", 0)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -93,8 +94,10 @@ def unknown(name: str) -> UserError:
 
     bare = name.removeprefix("torchvision/")
     close = difflib.get_close_matches(bare, timm.list_models(), n=3)
-    close += [f"torchvision/{one}" for one in difflib.get_close_matches(bare, models.list_models(module=models), n=2)]
-    return UserError(f"no network is called {name}", f"near names: {', '.join(close)}" if close else "see timm.list_models()")
+    others = difflib.get_close_matches(bare, models.list_models(module=models), n=2)
+    close += [f"torchvision/{one}" for one in others]
+    remedy = f"near names: {', '.join(close)}" if close else "see timm.list_models()"
+    return UserError(f"no network is called {name}", remedy)
 
 
 def build_backbone(name: str, channels: int, options: dict[str, Any]) -> nn.Module:

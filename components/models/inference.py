@@ -10,7 +10,8 @@ from components.models.network import Network
 from components.models.preprocessing import Preprocess
 
 
-def logits_of(model: Model, dataset: Dataset, rows: NDArray[np.int64], batch: int = 256) -> dict[str, NDArray[np.float32]]:
+def logits_of(model: Model, dataset: Dataset, rows: NDArray[np.int64],
+              batch: int = 256) -> dict[str, NDArray[np.float32]]:
     """Uncalibrated logits of untouched images, float32 [n, C] by task."""
     return network_logits(model.network, model.preprocess, dataset, rows, batch)
 
@@ -26,4 +27,4 @@ def network_logits(network: Network, preprocess: Preprocess, dataset: Dataset, r
             for name, logits in network(preprocess(pixels)).logits.items():
                 parts[name].append(logits.float().cpu().numpy())
     classes = {task.name: len(task.classes) for task in dataset.tasks}
-    return {name: np.concatenate(found) if found else np.zeros((0, classes[name]), np.float32) for name, found in parts.items()}
+    return {name: np.concatenate([np.zeros((0, classes[name]), np.float32), *found]) for name, found in parts.items()}

@@ -52,7 +52,8 @@ class Preprocess(nn.Module):
         super().__init__()
         self.same = stored == size
         self.register_buffer("rows", torch.from_numpy(resize_matrix(stored[0], size[0])), persistent=False)
-        self.register_buffer("columns", torch.from_numpy(resize_matrix(stored[1], size[1])).T.contiguous(), persistent=False)
+        columns = torch.from_numpy(resize_matrix(stored[1], size[1])).T.contiguous()
+        self.register_buffer("columns", columns, persistent=False)
         self.normalise = normalise or Normalise()
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -66,4 +67,5 @@ class Preprocess(nn.Module):
 
 def geometry_head(stored: tuple[int, int], size: tuple[int, int], pad: int) -> dict[str, Any]:
     """What a model's head says of its input."""
-    return {"stored": list(stored), "input": list(size), "pad": pad, "mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)}
+    return {"stored": list(stored), "input": list(size), "pad": pad,
+            "mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)}

@@ -16,6 +16,7 @@ from components.probabilities.store import StoreWriter
 from components.storage.digests import value_digest
 
 BATCH = 128
+PROGRAM = 1  # to be raised when the same settings come to mean other pixels
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Program:
 
     def digest(self) -> str:
         """One value for everything that decides what a view looks like."""
-        return value_digest({"augment": self.augment.model_dump(mode="json"), "seed": self.seed, "stored": self.stored, "program": 1})
+        return value_digest({"program": PROGRAM, "augment": self.augment.model_dump(mode="json"),
+                             "seed": self.seed, "stored": self.stored})
 
 
 def judge_shard(model: Model, dataset: Dataset, program: Program, writer: StoreWriter, shard: int) -> None:
@@ -36,7 +38,8 @@ def judge_shard(model: Model, dataset: Dataset, program: Program, writer: StoreW
     rows = writer.rows_of(shard)
     found: dict[str, list[NDArray[np.float64]]] = {task.name: [] for task in dataset.tasks}
     for start in range(0, len(rows), BATCH):
-        for name, values in judge_batch(model, dataset, program, rows[start : start + BATCH], writer.head["views"]).items():
+        said = judge_batch(model, dataset, program, rows[start : start + BATCH], writer.head["views"])
+        for name, values in said.items():
             found[name].append(values)
     for name, parts in found.items():
         writer.put(model.name, name, shard, np.concatenate(parts))

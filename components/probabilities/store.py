@@ -50,7 +50,7 @@ class StoreWriter:
     def put(self, source: str, task: str, shard: int, values: NDArray[Any]) -> None:
         """Write log-probabilities [rows, views, classes] of one shard; UserError where one is not a number."""
         if np.isnan(values).any():
-            raise UserError(f"{source} says NaN of {task}", f"its training diverged; train {source} again with a lower rate")
+            raise UserError(f"{source} says NaN of {task}", f"it diverged; train {source} again with a lower rate")
         path = self._path(source, task, shard)
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic.private([path]) as (private,):
@@ -82,7 +82,8 @@ class Store:
         """Open a store; UserError where it is of another schema."""
         head = json.loads((path / HEAD).read_text(encoding="utf-8"))
         if head.get("schema") != SCHEMA:
-            raise UserError(f"{path} has schema {head.get('schema')}; this version reads {SCHEMA}", "make it again: dvc repro teach")
+            raise UserError(f"{path} has schema {head.get('schema')}; this version reads {SCHEMA}",
+                            "make it again: dvc repro teach")
         return cls(path, head)
 
     def require(self, expected: Mapping[str, Any]) -> None:

@@ -36,10 +36,12 @@ def read_targets(store: Store, dataset: Dataset, temperature: float, match: str)
     augmented views, so that the student may look at views of its own. UserError where training samples are missing.
     """
     rows = store.rows_of(dataset.ids)
-    missing = int((rows[dataset.rows("train")] < 0).sum())
-    if missing:
-        raise UserError(f"{store.path} lacks {missing} of {len(dataset.rows('train'))} training samples", "make it again: dvc repro teach")
-    return Targets({task.name: _table(store, task, torch.from_numpy(rows), temperature, match) for task in dataset.tasks})
+    training = rows[dataset.rows("train")]
+    if (training < 0).any():
+        raise UserError(f"{store.path} lacks {int((training < 0).sum())} of {len(training)} training samples",
+                        "make it again: dvc repro teach")
+    places = torch.from_numpy(rows)
+    return Targets({task.name: _table(store, task, places, temperature, match) for task in dataset.tasks})
 
 
 def _table(store: Store, task: Task, rows: Tensor, temperature: float, match: str) -> Tensor:

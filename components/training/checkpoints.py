@@ -20,7 +20,8 @@ def save(folder: Path, state: State) -> None:
         return
     with atomic.private([target]) as (private,):
         private.mkdir()
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors().items()}, private / "tensors.safetensors")
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors().items()}
+        save_file(tensors, private / "tensors.safetensors")
         (private / "counters.json").write_text(json.dumps(state.counters()), encoding="utf-8")
         digests = {path.name: file_digest(path) for path in private.iterdir()}
         (private / "digests.json").write_text(json.dumps(digests), encoding="utf-8")

@@ -13,14 +13,15 @@ from components.training.settings import Recipe
 
 DEPTHWISE = re.compile(r"mobile|efficient|mnas|shuffle|convnext|rexnet|ghost|xception|lcnet|hardcore")
 TRANSFORMER = re.compile(r"vit|swin|deit|beit|cait|mixer|eva|xcit|pvt|maxvit")
-STRIDED_POINTWISE_STEM = re.compile(r"repvgg|mobileone")  # backward crashes in channels_last on the CPU of torch 2.14
+# Backward of a strided 1x1 stem crashes in channels_last on the CPU of torch 2.14.
+STRIDED_POINTWISE_STEM = re.compile(r"repvgg|mobileone")
 
 
 def pick_device(wish: str) -> torch.device:
     """The device of a wish: auto takes a GPU if there is one."""
     present = torch.cuda.is_available()
     if wish == "cuda" and not present:
-        raise UserError("runtime.device is cuda, but torch sees no GPU", "set runtime.device: auto, or check the driver")
+        raise UserError("runtime.device is cuda, yet torch sees no GPU", "set it to auto, or mend the driver")
     return torch.device("cuda" if present and wish != "cpu" else "cpu")
 
 

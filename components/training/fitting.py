@@ -81,7 +81,8 @@ def fit(goal: Goal, dataset: Dataset, around: Surroundings) -> Fitted | None:
     preprocess = Preprocess(dataset.size, size).to(around.device)
     watch = _Watch(goal, dataset, around, state, preprocess, labelled_rows(dataset, "val"))
     job = Job(dataset, rows, goal.recipe, goal.objective, goal.seed, around.device, goal.view_of, watch.after_epoch,
-              lambda now: checkpoints.save(around.work, now), around.stop, around.show, around.workers, around.save_seconds)
+              lambda now: checkpoints.save(around.work, now), around.stop, around.show,
+              around.workers, around.save_seconds)
     return watch.finish() if run(job, state) else None
 
 
@@ -106,7 +107,8 @@ class _Watch:
         now = time.monotonic()
         speed = {"images_per_second": self._images() / (now - self.since)} if self.since else {}
         self.since = now
-        self.around.report(figures | found | speed | {"learning_rate": self.state.optimizer.param_groups[0]["lr"]}, epoch + 1)
+        rate = {"learning_rate": self.state.optimizer.param_groups[0]["lr"]}
+        self.around.report(figures | found | speed | rate, epoch + 1)
         return found
 
     def _images(self) -> int:
@@ -131,11 +133,11 @@ class _Watch:
         network.float().eval()
         assert isinstance(network, Network)
         logits = network_logits(network, self.preprocess, self.dataset, self.rows)
-        calibration = {task.name: {"temperature": fit_temperature(logits[task.name], self.dataset.labels(task)[self.rows], task.kind)}
-                       for task in self.dataset.tasks}
-        return Fitted(network, self._head(network, calibration), self.state.history)
+        temperatures = {task.name: fit_temperature(logits[task.name], self.dataset.labels(task)[self.rows], task.kind)
+                        for task in self.dataset.tasks}
+        return Fitted(network, self._head(network, temperatures), self.state.history)
 
-    def _head(self, network: Network, calibration: dict[str, Any]) -> dict[str, Any]:
+    def _head(self, network: Network, temperatures: dict[str, float]) -> dict[str, Any]:
         recipe = self.goal.recipe
         size = size_of(recipe, recipe.epochs - 1, self.dataset.size)
         return {
@@ -143,7 +145,7 @@ class _Watch:
             "architecture": recipe.model.model_dump(mode="json"),
             "tasks": [task.to_json() for task in self.dataset.tasks],
             "geometry": geometry_head(self.dataset.size, size, self.dataset.head["geometry"]["pad"]),
-            "calibration": calibration,
+            "calibration": {name: {"temperature": value} for name, value in temperatures.items()},
             "parameters": count_parameters(network),
             "training": {"epochs": recipe.epochs, "best_epoch": self.state.best_epoch + 1,
                          "precision": recipe.precision, "val": self._validate(network) if len(self.rows) else {}},

@@ -111,8 +111,9 @@ def size_of(recipe: Recipe, epoch: int, stored: tuple[int, int]) -> tuple[int, i
 
 def add_up(state: State, parts: dict[str, Tensor], weights: Tensor, weight: Tensor) -> None:
     """Add a step's losses to the sums of the epoch, on the device and without waiting for it."""
-    values = {name: (part.detach().double() * weights).sum() for name, part in parts.items()} | {"weight": weight.double()}
-    state.sums = {name: state.sums[name].to(value.device) + value if name in state.sums else value for name, value in values.items()}
+    values = {name: (part.detach().double() * weights).sum() for name, part in parts.items()}
+    for name, value in (values | {"weight": weight.double()}).items():
+        state.sums[name] = state.sums[name].to(value.device) + value if name in state.sums else value
 
 
 def end_epoch(job: Job, state: State, epoch: int) -> None:

@@ -29,7 +29,7 @@ class Recipe(Settings):
     warmup: float = Field(0.08, ge=0, lt=1, description="share of steps over which the rate rises, before its cosine")
     clip: float = Field(0.0, ge=0, description="largest gradient norm; 0 does not clip")
     smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing")
-    ema: float = Field(0.998, ge=0, lt=1, description="decay of the average of weights that is kept; 0 averages nothing")
+    ema: float = Field(0.998, ge=0, lt=1, description="decay of the kept average of weights; 0 averages nothing")
     task_weights: dict[str, float] = Field({}, description="weight of a task's loss where it is not 1")
     select: Literal["best", "last"] = Field("best", description="keep the epoch that was best on val, or the last")
     augment: Augment = Augment()
