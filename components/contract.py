@@ -135,6 +135,7 @@ def run_step(step: Step, settings: Settings, section: str, paths: Mapping[str, P
 
     Raises UserError for bad inputs, TryAgain where an output is being written by another process.
     """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait stall a shared machine
     settings = settings.resolved()
     inputs = bind_inputs(step.ports, settings, paths)
     outputs = {name: paths[name] for name, port in step.ports.items() if port.kind == "output"}
