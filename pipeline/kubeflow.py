@@ -108,7 +108,8 @@ def evaluate(settings: str, dataset: Input[Dataset], teachers: Input[list[Model]
 
 
 @component
-def confusion(task: str, dataset: Input[Dataset], plots: Input[Artifact], matrix: Output[ClassificationMetrics]) -> None:
+def confusion(task: str, dataset: Input[Dataset], plots: Input[Artifact],
+              matrix: Output[ClassificationMetrics]) -> None:
     """Show what the distilled student takes for what in one task, in the form that Kubeflow draws."""
     from pathlib import Path
 
