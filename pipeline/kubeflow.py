@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kfp import compiler, dsl, local
+from kfp import compiler, dsl, kubernetes, local
 from kfp.components import load_component_from_file
 from kfp.dsl import HTML, Artifact, ClassificationMetrics, Dataset, Input, Metrics, Model, Output
 
@@ -146,20 +146,23 @@ def pipeline_of(source: str | None, parallelism: int) -> Any:
                    student_settings: str, teach_settings: str, distill_settings: str, evaluate_settings: str,
                    export_settings: str) -> None:
         images = images_of(source, sample_settings)
-        checked = validate(settings=validate_settings, source=images)
-        indexed = index(settings=index_settings, source=images, manifest=checked.outputs["manifest"])
+        checked = in_run(validate(settings=validate_settings, source=images))
+        indexed = in_run(index(settings=index_settings, source=images, manifest=checked.outputs["manifest"]))
         dataset = indexed.outputs["dataset"]
         with dsl.ParallelFor(teachers, parallelism=parallelism or None) as item:
-            trained = train(teacher=item.teacher, settings=item.settings_json, dataset=dataset)
-        plain = student(settings=student_settings, dataset=dataset)
-        taught = teach(settings=teach_settings, dataset=dataset, teachers=dsl.Collected(trained.outputs["model"]))
-        distilled = distill(settings=distill_settings, dataset=dataset, probabilities=taught.outputs["probabilities"])
-        evaluated = evaluate(settings=evaluate_settings, dataset=dataset, student=plain.outputs["model"],
-                             teachers=dsl.Collected(trained.outputs["model"]), distilled=distilled.outputs["model"])
+            trained = in_run(train(teacher=item.teacher, settings=item.settings_json, dataset=dataset))
+        plain = in_run(student(settings=student_settings, dataset=dataset))
+        taught = in_run(teach(settings=teach_settings, dataset=dataset,
+                              teachers=dsl.Collected(trained.outputs["model"])))
+        distilled = in_run(distill(settings=distill_settings, dataset=dataset,
+                                   probabilities=taught.outputs["probabilities"]))
+        evaluated = in_run(evaluate(settings=evaluate_settings, dataset=dataset, student=plain.outputs["model"],
+                                    teachers=dsl.Collected(trained.outputs["model"]),
+                                    distilled=distilled.outputs["model"]))
         with dsl.ParallelFor(evaluated.outputs["Output"]) as task:
             confusion(task=task, dataset=dataset, plots=evaluated.outputs["plots"])
-        export(settings=export_settings, dataset=dataset, model=distilled.outputs["model"],
-               evaluation=evaluated.outputs["metrics"])
+        in_run(export(settings=export_settings, dataset=dataset, model=distilled.outputs["model"],
+                      evaluation=evaluated.outputs["metrics"]))
 
     return stillhouse
 
@@ -167,8 +170,13 @@ def pipeline_of(source: str | None, parallelism: int) -> Any:
 def images_of(source: str | None, settings: Any) -> Any:
     """The artifact that holds the images: drawn, or imported from where they are."""
     if source is None:
-        return sample(settings=settings).outputs["data"]
+        return in_run(sample(settings=settings)).outputs["data"]
     return dsl.importer(artifact_uri=source, artifact_class=Artifact, reimport=True).output
+
+
+def in_run(task: Any) -> Any:
+    """A task that is told which run it is part of: MLflow's parent run goes by that."""
+    return kubernetes.use_field_path_as_env(task, "KFP_RUN_ID", "metadata.labels['pipeline/runid']")
 
 
 def run_here(compiled: Path, root: Path) -> Path:

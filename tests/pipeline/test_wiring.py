@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from imports import ROOT, first_party, module_file
 from ruamel.yaml import YAML
 
 from components.contract import STEPS, Step, load_step
 from components.settings import Params, Settings, field_model, section_model, shared_fields
-
-ROOT = Path(__file__).resolve().parents[2]
 
 # Modules that a step imports and that no stage depends on, each with the reason.
 OUTSIDE_DEPENDENCIES = {
@@ -171,30 +170,6 @@ def test_every_watched_setting_is_written_in_params_yaml_as_dvc_demands(name: st
             value = value[part]
 
 
-def module_file(module: str) -> Path | None:
-    base = ROOT / Path(*module.split("."))
-    return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
-
-
-def imports_of(path: Path) -> set[str]:
-    """First-party modules that a file imports anywhere, but for the eyes of the type checker."""
-    tree = ast.parse(path.read_text())
-    skipped = {id(child) for node in ast.walk(tree)
-               if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-               for child in ast.walk(node)}
-    found = set()
-    for node in ast.walk(tree):
-        if id(node) in skipped:
-            continue
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: imports are absolute"
-            inner = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= {name for name in inner if module_file(name)} or {str(node.module)}
-    return {name for name in found if name.partition(".")[0] == "components" and module_file(name)}
-
-
 def outside(module: str) -> bool:
     return module in OUTSIDE_DEPENDENCIES or ".".join(module.split(".")[:2]) in OUTSIDE_DEPENDENCIES
 
@@ -208,7 +183,7 @@ def reached_from(module: str) -> set[str]:
             reached.add(one)
             path = module_file(one)
             assert path is not None
-            waiting += imports_of(path)
+            waiting += first_party(path)
     return reached
 
 
