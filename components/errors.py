@@ -1,6 +1,9 @@
 """What a user is told when a step cannot go on, and the exit code that says so to machines."""
 
+import difflib
+from collections.abc import Iterable
 from enum import IntEnum
+from typing import Any
 
 
 class Exit(IntEnum):
@@ -40,3 +43,19 @@ class TryAgain(UserError):
 
 class Terminated(BaseException):
     """SIGTERM arrived: state is saved where a step keeps any, and the program ends with 143."""
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """` Did you mean ...?` where a known name is close.
+
+    >>> near("sdg", ["adam", "sgd"])
+    " Did you mean 'sgd'?"
+    """
+    matches = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean '{matches[0]}'?" if matches else ""
+
+
+def shown(value: Any) -> str:
+    """A value as an error message shows it: short, on one line."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -4,9 +4,8 @@ A step's settings are its own section plus the shared values that it names with 
 dumps (`Field(exclude=True)`) cannot change a result and so enters no digest.
 """
 
-import difflib
-import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -17,9 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from components.errors import UserError
-
-MAX_BYTES = 1 << 20
-MAX_DEPTH = 20
+from components.errors import near as near  # settings and their errors are read together
+from components.errors import shown as shown
+from components.strict_yaml import parse_scalar, parse_yaml
 
 # Every section of params.yaml and the model that reads it; `*` stands for a name of the user's.
 SECTIONS = {
@@ -69,7 +68,7 @@ class Runtime(Settings):
 
     threads: int = Field(0, ge=0, description="CPU threads for computing; 0 takes all that the machine grants")
     workers: int = Field(0, ge=0, description="loader processes for per-sample policies; 0 loads in the step itself")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks run; auto takes a GPU if present")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks run; auto: a GPU if present")
     work: str = Field(".stillhouse/work", description="folder for the state of interrupted steps")
     reports: str = Field("reports", description="folder for run.json, the facts that are no artifact")
     tracking: bool = Field(True, description="send runs to MLflow (MLFLOW_TRACKING_URI, or sqlite:///mlflow.db)")
@@ -104,7 +103,8 @@ class Params:
     def _override(self, override: str) -> None:
         name, equals, text = override.partition("=")
         if not equals or not name:
-            raise UserError(f"--set {override} is not of the form name=value", "for example: --set student.epochs=3")
+            cause = f"--set {override} is not of the form name=value"
+            raise UserError(cause, "for example: --set student.epochs=3")
         *parents, last = name.split(".")
         place = self.values
         for parent in parents:
@@ -118,8 +118,7 @@ class Params:
         known = sorted({name.partition(".")[0] for name in SECTIONS} | {"seed"})
         for name in self.values:
             if name not in known:
-                raise UserError(f"{self.origin}: {name} is not a section{near(name, known)}",
-                                f"expected one of {', '.join(known)}")
+                raise not_a_section(f"{self.origin}: {name}", name, known)
         for section in self.sections():
             self.section(section)
 
@@ -132,10 +131,10 @@ class Params:
             parent = pattern.removesuffix(".*")
             below = self.values.get(parent) or {}
             if not isinstance(below, dict):
-                raise UserError(f"{self.origin}: {parent} is {shown(below)}; expected a name for each of the {parent}",
-                                f"for example: {parent}: {{big: {{epochs: 30}}}}")
+                cause = f"{self.origin}: {parent} is {shown(below)}; expected a name for each of the {parent}"
+                raise UserError(cause, f"for example: {parent}: {{big: {{epochs: 30}}}}")
             for name in below:
-                if not isinstance(name, str) or not name.isidentifier():
+                if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name):
                     raise UserError(f"{self.origin}: {parent}.{name} is no usable name",
                                     "use letters, digits and underscores: it names files and runs")
                 yield f"{parent}.{name}"
@@ -145,11 +144,9 @@ class Params:
         model = section_model(name)
         raw = self._assemble(name, model)
         try:
-            return model.model_validate_json(json.dumps(raw, allow_nan=False))
+            return model.model_validate_json(json.dumps(raw))
         except ValidationError as error:
             raise self._explain(name, model, error) from None
-        except ValueError:
-            raise UserError(f"{self.origin}: {name} holds a number that is not finite", "write a finite number") from None
 
     def setting(self, name: str) -> Any:
         """One typed value by its dotted name, defaults included."""
@@ -160,11 +157,13 @@ class Params:
         own = self._lookup(name)
         own = {} if own is None else own
         if not isinstance(own, dict):
-            raise UserError(f"{self.origin}: {name} is {shown(own)}; expected keys below it", f"see docs/params.md, {name}")
+            cause = f"{self.origin}: {name} is {shown(own)}; expected keys below it"
+            raise UserError(cause, f"see docs/params.md, {name}")
         raw = dict(own)
         for field, source in shared_fields(model).items():
             if field in own:
-                raise UserError(f"{self.origin}: {name}.{field} is not read here", f"it comes from {source.path}; set that")
+                cause = f"{self.origin}: {name}.{field} is not read here"
+                raise UserError(cause, f"it comes from {source.path}; set that")
             value = self._shared(name, model, field, source)
             if value is not None:
                 raw[field] = value
@@ -192,8 +191,14 @@ class Params:
         while where and where[0] in (shared := shared_fields(kind)):  # the value stands elsewhere in the file
             prefix, nested = shared[where[0]].path, field_model(kind, where.pop(0))
             kind = nested or kind
-        name = ".".join([prefix, *where])
+        name = ".".join([prefix, *(part for part in where if part != "[key]")])
         return UserError(f"{self.origin}: {name} {complaint(detail, model)}", f"see docs/params.md, {prefix}")
+
+
+def not_a_section(place: str, name: str, known: list[str]) -> UserError:
+    """The error for a section that does not exist."""
+    cause = f"{place} is not a section; expected one of {', '.join(known)}.{near(name, known)}"
+    return UserError(cause, "see docs/params.md for what each holds")
 
 
 def section_model(name: str) -> type[Settings]:
@@ -201,8 +206,7 @@ def section_model(name: str) -> type[Settings]:
     parent, dot, _ = name.partition(".")
     pattern = f"{parent}.*" if dot else name
     if pattern not in SECTIONS:
-        known = sorted(SECTIONS)
-        raise UserError(f"{name} is not a section{near(name, known)}", f"expected one of {', '.join(known)}")
+        raise not_a_section(name, name, sorted(SECTIONS))
     module, _, attribute = SECTIONS[pattern].partition(":")
     model: type[Settings] = getattr(import_module(module), attribute)
     return model
@@ -210,7 +214,8 @@ def section_model(name: str) -> type[Settings]:
 
 def shared_fields(model: type[BaseModel]) -> dict[str, From]:
     """The fields of a model that are read from elsewhere, and from where."""
-    return {name: mark for name, field in model.model_fields.items() for mark in field.metadata if isinstance(mark, From)}
+    fields = model.model_fields.items()
+    return {name: mark for name, field in fields for mark in field.metadata if isinstance(mark, From)}
 
 
 def field_model(model: type[BaseModel], field: str) -> type[Settings] | None:
@@ -219,20 +224,30 @@ def field_model(model: type[BaseModel], field: str) -> type[Settings] | None:
     return annotation if isinstance(annotation, type) and issubclass(annotation, Settings) else None
 
 
+# Pydantic's error types that mean: another kind of value stands here.
+KINDS = {
+    "int_type": "a whole number", "int_from_float": "a whole number", "float_type": "a number",
+    "bool_type": "true or false", "string_type": "text", "tuple_type": "a list", "list_type": "a list",
+    "dict_type": "keys below it", "model_type": "keys below it", "model_attributes_type": "keys below it",
+}
+
+
 def complaint(detail: ErrorDetails, model: type[BaseModel]) -> str:
     """One pydantic error in plain words, with the nearest spelling where a name is wrong."""
     value, kind, context = detail["input"], detail["type"], detail.get("ctx", {})
     if kind == "extra_forbidden":
-        keys = [key for key in model_keys(model, detail["loc"][:-1])]
-        return f"is not a setting{near(str(detail['loc'][-1]), keys)}; expected one of {', '.join(keys)}"
+        keys = model_keys(model, detail["loc"][:-1])
+        return f"is not a setting; expected one of {', '.join(keys)}.{near(str(detail['loc'][-1]), keys)}"
     if kind == "missing":
         return "is missing"
     if kind in ("literal_error", "enum"):
         expected = str(context.get("expected", "")).replace(" or ", ", ")
         names = [name.strip().strip("'") for name in expected.split(",")]
-        return f"is {shown(value)}; expected one of {', '.join(names)}.{near(str(value), names)}"
-    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    return f"is {shown(value)}; expected {message}"
+        found = "is not a key" if detail["loc"][-1] == "[key]" else f"is {shown(value)}"
+        return f"{found}; expected one of {', '.join(names)}.{near(str(value), names)}"
+    words = re.sub(r"^Value error, |^\w+ should (be )?(?!have)| after validation, not \d+$", "", detail["msg"])
+    words = re.sub(r"^\w+ should have", "to have", words)
+    return f"is {shown(value)}; expected {KINDS.get(kind, words)}"
 
 
 def model_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
@@ -243,67 +258,6 @@ def model_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[
         nested = [a for a in (field.annotation, *get_args(field.annotation)) if isinstance(a, type)] if field else []
         here = next((a for a in nested if issubclass(a, BaseModel)), here)
     return [name for name in here.model_fields if name not in shared_fields(here)]
-
-
-def near(name: str, known: Iterable[str]) -> str:
-    """` Did you mean ...?` where a known name is close.
-
-    >>> near("sdg", ["adam", "sgd"])
-    " Did you mean 'sgd'?"
-    """
-    matches = difflib.get_close_matches(name, list(known), n=1)
-    return f" Did you mean '{matches[0]}'?" if matches else ""
-
-
-def shown(value: Any) -> str:
-    """A value as an error message shows it: short, on one line."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def parse_yaml(content: bytes, origin: str) -> dict[str, Any]:
-    """Read a YAML 1.2 mapping as DVC does, refusing what could hang or surprise: anchors, aliases, tags, duplicates."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-    from ruamel.yaml.events import AliasEvent
-
-    if len(content) > MAX_BYTES:
-        raise UserError(f"{origin} has {len(content)} bytes; at most {MAX_BYTES} are read", "settings belong here, data does not")
-    try:
-        text = content.decode("utf-8")
-        depth = 0
-        for event in YAML(typ="safe", pure=True).parse(io.StringIO(text)):
-            kind = type(event).__name__
-            depth += kind.endswith("StartEvent") - kind.endswith("EndEvent")
-            if isinstance(event, AliasEvent) or getattr(event, "anchor", None) is not None:
-                raise UserError(f"{origin}, line {event.start_mark.line + 1}: anchors and aliases are not read",
-                                "write the value out")
-            if getattr(event, "tag", None) is not None:
-                raise UserError(f"{origin}, line {event.start_mark.line + 1}: tags are not read", "write a plain value")
-            if depth > MAX_DEPTH:
-                raise UserError(f"{origin}: nested deeper than {MAX_DEPTH}", "flatten it")
-        values = YAML(typ="safe", pure=True).load(text)
-    except UnicodeDecodeError as error:
-        raise UserError(f"{origin} is not UTF-8 text (byte {error.start})", "save it as UTF-8") from None
-    except YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise UserError(f"{origin}{place}: {problem}", "correct the YAML there") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise UserError(f"{origin} holds {shown(values)}; expected sections", "see docs/params.md")
-    return values
-
-
-def parse_scalar(text: str, origin: str) -> Any:
-    """The value of an override, read as it would be in the file.
-
-    >>> parse_scalar("1e-3", "--set lr"), parse_scalar("[64, 96]", "--set sizes"), parse_scalar("no", "--set x")
-    (0.001, [64, 96], 'no')
-    """
-    return parse_yaml(b"value: " + text.encode(), origin).get("value")
 
 
 def plain(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
