@@ -72,6 +72,6 @@ def read_split(root: Path, split: str, notes: list[str]) -> Iterator[tuple[str, 
         folder = root / split / name
         found = image_files(root, visible(folder, deep=True), notes)
         if not found:
-            raise UserError(f"{folder} has no images; expected at least one for class {name} in {split}",
-                            f"put images there, or remove the class {name} from every split")
+            raise UserError(f"{printable(str(folder))} has no images; expected at least one a class and split",
+                            "put images there, or remove that class from every split")
         yield from ((path, split, name) for path in found)
