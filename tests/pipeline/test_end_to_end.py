@@ -1,0 +1,84 @@
+"""The whole pipeline in a tiny copy of the project: what runs again, what survives a kill, what stays the same."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from copies import Project, kill, wait_for
+
+pytestmark = pytest.mark.slow
+
+AFTER_STUDENT = ["student", "distill", "evaluate", "export"]
+
+
+def test_a_second_run_does_nothing_within_three_seconds(changeable: Project) -> None:
+    started = time.monotonic()
+    assert changeable.repro() == []
+    changeable.run("stillhouse", "summary")
+    assert time.monotonic() - started < 3
+
+
+def test_a_new_budget_of_the_student_reruns_only_what_hangs_on_it(changeable: Project) -> None:
+    changeable.change("epochs: 2\n  sizes: [32]\n  augment", "epochs: 3\n  sizes: [32]\n  augment")
+    assert set(json.loads(changeable.run("dvc", "status", "--json"))) == {"student", "distill"}
+    assert changeable.repro() == AFTER_STUDENT
+
+
+def test_other_views_are_judged_again_by_the_teachers_and_nothing_else_is(changeable: Project) -> None:
+    changeable.change("augment: {flip: 0.5}", "augment: {flip: 0.25}")
+    assert set(json.loads(changeable.run("dvc", "status", "--json"))) == {"student", "teach", "distill"}
+
+
+def test_settings_of_the_machine_rerun_nothing(changeable: Project) -> None:
+    changeable.change("checkpoint_seconds: 0.001", "checkpoint_seconds: 7.0")
+    assert json.loads(changeable.run("dvc", "status", "--json")) == {}
+
+
+def test_two_runs_from_scratch_seal_the_same_bytes(finished: Project, project: Project) -> None:
+    project.repro()
+    assert len(finished.receipts()) == 10
+    assert project.receipts() == finished.receipts()
+    for name in ("metrics.json", "curves.csv", "page.html", "report.html"):
+        files = sorted(file.relative_to(finished.path) for file in finished.path.glob(f"reports/*/{name}"))
+        assert files
+        assert all((project.path / file).read_bytes() == (finished.path / file).read_bytes() for file in files)
+
+
+def test_killed_steps_go_on_and_end_with_the_bytes_of_an_undisturbed_run(finished: Project, project: Project) -> None:
+    work = project.path / ".stillhouse/work"
+    interrupted(project, "train teachers.deep", lambda: [one for one in work.glob("*/state-*") if step_of(one) > 3])
+    assert not (project.path / "models/teachers/deep").exists()
+    interrupted(project, "teach", lambda: list(work.glob("*/store/shards/deep/*/*.npy")))
+    assert not (project.path / "data/probabilities").exists()
+    project.repro()
+    assert project.receipts() == finished.receipts()
+    assert not list(work.glob("*")), "nothing is left of finished work"
+
+
+def interrupted(project: Project, step: str, midway: Callable[[], list[Path]]) -> None:
+    """Run the pipeline, end a step's own process without a chance to tidy up once it is midway, and see DVC fail."""
+    running = project.start("dvc", "repro")
+    wait_for(midway, f"the middle of {step}")
+    found = project.processes("bin/stillhouse", *step.split())
+    assert found, f"{step} had ended before it could be killed"
+    for process in found:
+        kill(process)
+    assert running.wait() != 0
+    assert midway(), "what was done is kept"
+
+
+def step_of(state: Path) -> int:
+    return int(state.name.removeprefix("state-"))
+
+
+def test_a_killed_dvc_leaves_no_step_behind_and_the_next_one_goes_on(finished: Project, project: Project) -> None:
+    running = project.start("dvc", "repro", "train@deep")
+    wait_for(lambda: list(project.path.glob(".stillhouse/work/*/state-*")), "a checkpoint")
+    assert project.processes("stillhouse", "train")
+    kill(running.pid)
+    running.wait()
+    wait_for(lambda: not project.processes(), "the end of the step", seconds=10)
+    project.run("dvc", "repro", "train@deep")
+    assert project.receipts()["models/teachers/deep"] == finished.receipts()["models/teachers/deep"]
