@@ -22,7 +22,7 @@ class Sample(Settings):
     seed: Seed = 0
     count: int = Field(1500, ge=48, le=200_000, description="images drawn; duplicates come on top")
     size: int = Field(96, ge=16, le=1024, description="height and width in pixels")
-    pictures: int = Field(5, ge=1, le=100, description="images of one garment, each in another pose and light")
+    pictures: int = Field(3, ge=1, le=100, description="images of one garment, each in another pose and light")
     unlabelled: float = Field(0.15, ge=0, lt=1, description="share of rows that lack the label of pattern")
     faults: Faults = Faults()
     runtime: SharedRuntime = Runtime()

@@ -30,11 +30,13 @@ def drawn() -> Path:
 
 def validated(root: Path, source: Path, **values: Any) -> dict[str, Any]:
     """Validate a folder into root; the figures."""
-    step("validate", values, manifest=root / "manifest", source=source, report=root / "page.html", metrics=root / "found.json")
+    step("validate", values, manifest=root / "manifest", source=source, report=root / "page.html",
+         metrics=root / "found.json")
     figures: dict[str, Any] = json.loads((root / "found.json").read_text())
     return figures
 
 
 def indexed(root: Path, source: Path, **values: Any) -> dict[str, Any]:
     """Index what was validated into root; the facts of the run."""
-    return step("index", values, dataset=root / "dataset", source=source, manifest=root / "manifest", metrics=root / "built.json")
+    return step("index", values, dataset=root / "dataset", source=source, manifest=root / "manifest",
+                metrics=root / "built.json")

@@ -40,8 +40,8 @@ def test_a_picture_does_not_depend_on_how_many_are_drawn(tmp_path: Path) -> None
     step("sample", {"sample": SMALL | {"count": 130, "faults": {}}}, data=tmp_path / "raw")
     damaged = {entry["path"] for folder in (drawn(), tmp_path / "raw") for kind in ("truncated", "empty")
                for entry in faults(folder, kind)}
-    shared = [path for path in (tmp_path / "raw" / "images").iterdir() if path.name < "00130" and f"images/{path.name}" not in damaged
-              and (drawn() / "images" / path.name).exists()]
+    shared = [path for path in (tmp_path / "raw" / "images").iterdir() if path.name < "00130"
+              and f"images/{path.name}" not in damaged and (drawn() / "images" / path.name).exists()]
     assert len(shared) > 100
     assert all(path.read_bytes() == (drawn() / "images" / path.name).read_bytes() for path in shared)
 
@@ -49,7 +49,8 @@ def test_a_picture_does_not_depend_on_how_many_are_drawn(tmp_path: Path) -> None
 def test_every_file_has_one_row_and_every_row_a_file() -> None:
     rows = labels(drawn())
     assert len(rows) == 150 + 4
-    assert sorted(row["path"] for row in rows) == sorted(f"images/{path.name}" for path in (drawn() / "images").iterdir())
+    files = [f"images/{path.name}" for path in (drawn() / "images").iterdir()]
+    assert sorted(row["path"] for row in rows) == sorted(files)
 
 
 def test_identities_are_torn_by_nothing_but_the_planted_duplicates() -> None:
@@ -68,7 +69,8 @@ def test_splits_have_about_their_shares_and_every_category(tmp_path: Path) -> No
     plan = Plan(0, 1500, 96, 5, 0.15, {})
     counts = Counter((split_of(plan, item), item // 5 % len(CATEGORIES)) for item in range(1500))
     assert len(counts) == 3 * len(CATEGORIES)
-    shares = {split: sum(n for (name, _), n in counts.items() if name == split) / 1500 for split in ("train", "val", "test")}
+    shares = {split: sum(n for (name, _), n in counts.items() if name == split) / 1500
+              for split in ("train", "val", "test")}
     assert 0.66 < shares["train"] < 0.74
     assert 0.12 < shares["val"] < 0.18
     assert 0.12 < shares["test"] < 0.18

@@ -62,7 +62,7 @@ def garment(seed: int, number: int) -> Garment:
     pattern = PATTERNS[int(draw.integers(len(PATTERNS)))]
     shade = np.clip(np.array(COLOURS[colour]) * draw.uniform(0.82, 1.18) + draw.normal(0, 9, 3), 8, 247)
     light = shade.mean() < 128
-    second = shade + (draw.uniform(75, 120) if light else -draw.uniform(75, 120)) * draw.uniform(0.8, 1.1, 3)
+    second = shade + (draw.uniform(100, 140) if light else -draw.uniform(100, 140)) * draw.uniform(0.85, 1.1, 3)
     pitch, angle = draw.uniform(2.0, 3.4), draw.choice([0.0, math.pi / 2]) + draw.normal(0, 0.1)
     return Garment(category, colour, pattern, tuple(shade), tuple(np.clip(second, 8, 247)), float(pitch), float(angle),
                    tuple(draw.uniform(size=12)))
@@ -86,8 +86,8 @@ def picture(seed: int, item: int, number: int, size: int) -> Picture:
 
 def random_pose(draw: np.random.Generator) -> Floats:
     """An affine map from garment coordinates (-1..1, y down) to picture coordinates (0..1), float [2, 3]."""
-    angle = draw.normal(0, 0.14)
-    scale = draw.uniform(0.36, 0.46)
+    angle = draw.normal(0, 0.1)
+    scale = draw.uniform(0.4, 0.47)
     stretch, shear, mirror = draw.uniform(0.92, 1.08), draw.normal(0, 0.05), draw.choice([-1.0, 1.0])
     cosine, sine = math.cos(angle), math.sin(angle)
     turn = np.array([[cosine, -sine], [sine, cosine]])

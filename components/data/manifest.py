@@ -17,6 +17,7 @@ from components.data.tasks import Task, read_tasks
 from components.errors import UserError
 
 SCHEMA = 1
+REMEDY = "make it again: dvc repro validate"
 TEXT = ("path", "split", "identity", "camera", "group")
 MEASURED = {"sha256": pa.string(), "bytes": pa.int64(), "width": pa.int32(), "height": pa.int32(), "mode": pa.string(),
             "verdict": pa.string(), "reason": pa.string()}
@@ -38,10 +39,13 @@ class Manifest:
     @classmethod
     def open(cls, path: Path) -> "Manifest":
         """Open a sealed manifest; UserError where it is none of this version."""
-        head = json.loads((path / "validation.json").read_text(encoding="utf-8"))
+        try:
+            head = json.loads((path / "validation.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise UserError(f"{path} is no manifest: it has no readable validation.json", REMEDY) from None
         if (head.get("kind"), head.get("schema")) != ("manifest", SCHEMA):
             raise UserError(f"{path} is a {head.get('kind')} of schema {head.get('schema')}; expected a manifest of "
-                            f"schema {SCHEMA}", "make it again: dvc repro validate")
+                            f"schema {SCHEMA}", REMEDY)
         return cls(path, pq.read_table(path / "manifest.parquet").to_pandas(), read_tasks(head["tasks"]))
 
     def kept(self) -> pd.DataFrame:

@@ -6,8 +6,11 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from typing import TypeVar
+
+from components.errors import TryAgain
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -27,7 +30,7 @@ def ordered(
 
     Processes are spawned, not forked: a fork of a process that has threads can deadlock. A short list is worked off
     here, since a process costs more than it saves. function must be importable by name, and results picklable.
-    count: of processes. chunk: items handed over at a time.
+    count: of processes. chunk: items handed over at a time. Raises TryAgain where a process dies.
     """
     if count == 1 or len(items) < WORTH_PROCESSES * chunk:
         yield from map(function, items)
@@ -36,6 +39,10 @@ def ordered(
     with ProcessPoolExecutor(min(count, len(items)), context, initializer=_end_with_parent) as pool:
         try:
             yield from pool.map(function, items, chunksize=chunk)
+        except BrokenProcessPool:
+            raise TryAgain("a worker process died: killed for memory, or by a file that crashes its decoder",
+                           "give it more memory or fewer processes (runtime.threads), then run the same command again"
+                           ) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
