@@ -19,7 +19,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def command(options: argparse.Namespace) -> None:
     """Send every journal whose step has ended; TryAgain where MLflow does not answer."""
     if not options.folder.is_dir():
-        raise UserError(f"{options.folder} does not exist; nothing was kept for MLflow", "name the folder of the journals")
+        raise UserError(f"{options.folder} does not exist; nothing was kept for MLflow", "name the folder that was")
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     kept = kept_journals(options.folder)

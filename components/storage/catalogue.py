@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from components.storage import receipts
+from components.storage.digests import file_digest
 
 DEPTH = 5  # artifacts lie at models/teachers/NAME; millions of raw images deeper down are not looked through
 SKIPPED = {"mlruns", "mlartifacts", "node_modules", "__pycache__"}
@@ -20,6 +21,7 @@ class Made:
     """Something that a step made: a sealed folder, or a file that a run.json knows.
 
     run: what run.json says of the run that made it (when, how long, under which MLflow run), empty where it is silent.
+    here: whether it still lies at its path; run.json remembers what was replaced or not fetched.
     """
 
     path: Path
@@ -30,6 +32,7 @@ class Made:
     inputs: dict[str, str]
     roots: dict[str, str]
     run: dict[str, Any] = field(default_factory=dict)
+    here: bool = True
 
 
 class Catalogue:
@@ -53,13 +56,18 @@ class Catalogue:
             return None
         name = next(name for name, value in run["outputs"].items() if value == digest)
         path = Path(run["paths"][name])
-        return Made(path, digest, run["step"], run["section"], run["settings"], run["inputs"], {}, run)
+        here = path.is_file() and file_digest(path) == digest
+        return Made(path, digest, run["step"], run["section"], run["settings"], run["inputs"], {}, run, here)
 
     def sealed(self, path: Path) -> Made:
         """A sealed folder, wherever it lies; UserError where it is none."""
         receipt, digest = receipts.read(path), receipts.digest(path)
         return Made(path, digest, receipt.step, receipt.section, receipt.settings, receipt.inputs, receipt.roots,
                     self._runs.get(digest, {}))
+
+    def folders(self, file: str) -> list[Path]:
+        """The sealed folders that hold a file of this name."""
+        return [path for path in self._sealed.values() if (path / file).is_file()]
 
 
 def _walk(folder: Path, depth: int) -> Iterator[Path]:

@@ -1,5 +1,7 @@
 """The only importer of mlflow: a connection, and what is done over it. Every call may be repeated without harm."""
 
+import os
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -11,6 +13,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from components.errors import TryAgain
+from components.storage import atomic
 from components.storage.locks import locked
 from components.tracking.journal import Record, now
 from components.tracking.where import tracking_uri
@@ -23,7 +26,8 @@ class Server:
     """One experiment on an MLflow server or in a database file."""
 
     def __init__(self, experiment: str, lock: Path) -> None:
-        with patiently(lock):  # two processes must not both lay out a new database
+        with patiently(lock):
+            lay_out(tracking_uri())
             self._client = MlflowClient(tracking_uri())
             self._experiment = self._find_experiment(experiment)
         self._lock = lock
@@ -105,6 +109,21 @@ class Server:
     def start(self, run: str) -> None:
         """Say that a run goes on."""
         self._client.update_run(run, status="RUNNING")
+
+
+def lay_out(uri: str) -> None:
+    """Make a database file that does not exist yet, elsewhere and then at one blow.
+
+    MLflow makes its tables in a hundred commits: seconds on a disk, and a database beyond repair after a kill.
+    """
+    path = Path(uri.removeprefix("sqlite:///").partition("?")[0])
+    if not uri.startswith("sqlite:///") or path.exists():
+        return
+    memory = Path("/dev/shm")  # noqa: S108 - a fresh folder is made in it
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        made = Path(folder) / "mlflow.db"
+        MlflowClient(f"sqlite:///{made}").search_experiments(max_results=1)
+        atomic.write_file(path, made.read_bytes())
 
 
 @contextmanager

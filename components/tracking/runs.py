@@ -18,9 +18,9 @@ from components.tracking.keys import dotted, flat_metrics, pipeline_of
 from components.tracking.lineage import upstream
 from components.tracking.where import environment, shown_uri, without_secrets
 
-REACHED = 8.0  # seconds that a step waits at its end for a server that has not answered yet
-SENT = 60.0  # seconds that it waits for one that has
-KILLED = 3.0  # seconds that it waits after SIGTERM
+# Seconds that a step waits at its end for a sender that loads MLflow, has had no answer yet, or sends.
+PATIENCE = {"": 20.0, "loading": 20.0, "connecting": 8.0, "sending": 60.0}
+HASTE = {"": 3.0, "loading": 3.0, "connecting": 3.0, "sending": 3.0}  # the same after SIGTERM
 MODEL_FILES = {"model.json", "model.safetensors"}
 
 
@@ -48,26 +48,26 @@ class Child:
             "artifacts": [artifact_of(name, path, facts["outputs"][name]) for name, path in outputs.items()],
             "cached": upstream(facts["inputs"], self.reports) if self.step == "export" else [],
         }
-        self.close("FINISHED", REACHED, SENT)
+        self.close("FINISHED", PATIENCE)
 
-    def close(self, status: str, reached: float, sent: float) -> None:
+    def close(self, status: str, patience: Mapping[str, float]) -> None:
         """Write the last line, wait for the sender, and say where the journal stays if it could not be sent."""
         if self.journal is None:
             return
         self.journal.append({"kind": "close", "status": status} | journals.EMPTY | self.closing)
-        self._wait(reached, sent)
+        self._wait(patience)
         self.journal.close()
         self.journal = None
 
-    def _wait(self, reached: float, sent: float) -> None:
+    def _wait(self, patience: Mapping[str, float]) -> None:
         assert self.journal is not None
         path = self.journal.path
-        if self.sender is None or not wait(self.sender, path, reached, sent):
-            complain(path)
-        state = journals.read_records(path.with_suffix(".state"))[0] if path.with_suffix(".state").exists() else []
-        self.run_id = next((record["run_id"] for record in state if "run_id" in record), self.run_id)
-        if self.sender is not None and self.sender.returncode == 0:
+        sent = self.sender is not None and wait(self.sender, path, patience)
+        self.run_id = last_state(path).get("run_id", "")
+        if sent:
             journals.discard(path)
+        else:
+            complain(path)
 
 
 @contextmanager
@@ -89,11 +89,11 @@ def child_run(section: str, step: str, runtime: Runtime, values: dict[str, Any],
     try:
         yield child
     except (Terminated, KeyboardInterrupt):
-        child.close("KILLED", KILLED, KILLED)
+        child.close("KILLED", HASTE)
         raise
     except BaseException as error:
         child.closing = {"tags": {"stillhouse.error": error.cause if isinstance(error, UserError) else repr(error)}}
-        child.close("FAILED", REACHED, REACHED)
+        child.close("FAILED", PATIENCE)
         raise
     finally:
         journals.deactivate(journal)
@@ -149,7 +149,7 @@ def start_sender(path: Path) -> "subprocess.Popen[bytes] | None":
         return None
 
 
-def wait(sender: "subprocess.Popen[bytes]", path: Path, reached: float, sent: float) -> bool:
+def wait(sender: "subprocess.Popen[bytes]", path: Path, patience: Mapping[str, float]) -> bool:
     """Tell the sender that the step is over and wait, longer where a server has answered; True if all was sent."""
     assert sender.stdin is not None
     try:
@@ -157,15 +157,22 @@ def wait(sender: "subprocess.Popen[bytes]", path: Path, reached: float, sent: fl
         sender.stdin.close()
     except BrokenPipeError:  # it has ended already
         pass
-    started = time.monotonic()
-    while sender.poll() is None and time.monotonic() - started < reached:
+    state, since = "", time.monotonic()
+    while sender.poll() is None and time.monotonic() - since < patience[state]:
         time.sleep(0.02)
-        if reached < sent and b"run_id" in path.with_suffix(".state").read_bytes():
-            reached = sent
+        if (now := last_state(path).get("state", "")) != state:
+            state, since = now, time.monotonic()
     if sender.poll() is None:
         sender.kill()
         sender.wait()
     return sender.returncode == 0
+
+
+def last_state(path: Path) -> dict[str, Any]:
+    """What the sender of a journal said last."""
+    state = path.with_suffix(".state")
+    records = journals.read_records(state)[0] if state.exists() else []
+    return records[-1] if records else {}
 
 
 def complain(path: Path) -> None:

@@ -141,9 +141,11 @@ def send_kept(path: Path) -> bool:
 
 def follow(path: Path) -> None:
     """Send the journal of a living step until it is over; use the waiting to send what earlier steps left."""
-    say({"begun": True})
-    sending = Sending(path, connector())
-    say({"run_id": sending.run_id})
+    say({"state": "loading"})
+    connect = connector()
+    say({"state": "connecting"})
+    sending = Sending(path, connect)
+    say({"state": "sending", "run_id": sending.run_id})
     kept = [other for other in kept_journals(path.parent) if other != path]
     while not is_over(TICK):
         sending.proceed()
