@@ -20,12 +20,16 @@ class Flame(Settings):
 
 
 class Heat(Settings):
+    """How hot."""
+
     flame: Flame = Flame()
     steps: tuple[int, ...] = Field((1,), min_length=1)
     slow: bool = False
 
 
 class Kettle(Settings):
+    """How much."""
+
     litres: int = Field(1, ge=1)
     label: str = ""
     flames: dict[str, Flame] = Field({})
