@@ -81,7 +81,7 @@ def test_predictions_name_the_dataset_and_every_model_by_digest(root: Path) -> N
 def test_confusion_tables_hold_one_line_a_labelled_sample(root: Path) -> None:
     dataset = Dataset.open(root / "dataset")
     labels = dataset.labels(dataset.tasks[0])[dataset.rows("test")]
-    with (root / "plots" / "confusion-student-kind.csv").open(newline="", encoding="utf-8") as stream:
+    with (root / "plots" / "confusion" / "student-kind.csv").open(newline="", encoding="utf-8") as stream:
         lines = list(csv.DictReader(stream))
     assert [line["actual"] for line in lines] == [KIND[label] for label in labels if label >= 0]
     right = sum(line["actual"] == line["predicted"] for line in lines) / len(lines)
@@ -92,13 +92,13 @@ def test_confusion_tables_hold_one_line_a_labelled_sample(root: Path) -> None:
 def test_plots_hold_classes_calibration_and_pictures(root: Path) -> None:
     names = {path.name for path in (root / "plots").iterdir()}
     assert {"per_class.csv", "calibration.csv", "receipt.json"} <= names
-    assert {f"confusion-{name}-kind.png" for name in MODELS} <= names
+    assert all((root / "plots" / "confusion" / f"{name}-kind.png").is_file() for name in MODELS)
     with (root / "plots" / "calibration.csv").open(newline="", encoding="utf-8") as stream:
         lines = [line for line in csv.DictReader(stream) if (line["model"], line["task"]) == ("large", "kind")]
     dataset = Dataset.open(root / "dataset")
     known = dataset.labels(dataset.tasks[0])[dataset.rows("test")] >= 0
     assert sum(int(line["count"]) for line in lines) == known.sum()
-    Image.open(io.BytesIO((root / "plots" / "confusion-student-kind.png").read_bytes())).verify()
+    Image.open(io.BytesIO((root / "plots" / "confusion" / "student-kind.png").read_bytes())).verify()
 
 
 def test_names_are_shown_and_never_run(root: Path) -> None:

@@ -16,7 +16,7 @@ from components.storage import receipts
 from components.tracking.keys import flat_metrics
 
 HEADS = ("dataset.json", "probabilities.json", "model.json", "validation.json")
-MATRIX = "confusion-distilled-"  # how `evaluate` calls the distilled student's confusions, before the task's name
+MATRIX = "confusion/distilled-"  # how `evaluate` calls the distilled student's confusions, before the task's name
 COUNTS = ("splits/", "rows", "parameters")
 
 
@@ -81,7 +81,7 @@ def figures(path: Path, port: str) -> dict[str, Any]:
 
 def tasks_with_matrix(plots: Path) -> list[str]:
     """The tasks of which `evaluate` wrote the distilled student's confusions."""
-    return sorted(unquote(path.stem.removeprefix(MATRIX)) for path in plots.glob(f"{MATRIX}*.csv"))
+    return sorted(unquote(path.stem.removeprefix(Path(MATRIX).name)) for path in plots.glob(f"{MATRIX}*.csv"))
 
 
 def confusion_matrix(task: str, dataset: Path, plots: Path) -> tuple[list[str], list[list[int]]]:

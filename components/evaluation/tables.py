@@ -26,9 +26,10 @@ def nested_figures(scores: Scores) -> dict[str, dict[str, Any]]:
 
 
 def write_tables(scores: Scores, folder: Path) -> None:
-    """per_class.csv, calibration.csv and, for each model and `single` task, confusion-MODEL-TASK.csv."""
+    """per_class.csv, calibration.csv and, for each model and `single` task, confusion/MODEL-TASK.csv."""
     write_csv(folder / "per_class.csv", PER_CLASS, per_class_rows(scores))
     write_csv(folder / "calibration.csv", CALIBRATION, calibration_rows(scores))
+    (folder / "confusion").mkdir()  # a folder of its own: DVC draws every file in it by one template
     for task in scores.tasks(scores.main):
         if task.kind == "single":
             for one in scores.judged:
@@ -37,12 +38,12 @@ def write_tables(scores: Scores, folder: Path) -> None:
 
 
 def confusion_name(model: str, task: Task) -> str:
-    """The file name, without suffix, of what shows a model's confusions; odd characters of names are quoted.
+    """The path, without suffix, of what shows a model's confusions; odd characters of names are quoted.
 
     >>> confusion_name("wide", Task("colour/shade", "single", ()))
-    'confusion-wide-colour%2Fshade'
+    'confusion/wide-colour%2Fshade'
     """
-    return f"confusion-{quote(model, safe='')}-{quote(task.name, safe='')}"
+    return f"confusion/{quote(model, safe='')}-{quote(task.name, safe='')}"
 
 
 def per_class_rows(scores: Scores) -> Iterable[tuple[Any, ...]]:

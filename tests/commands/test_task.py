@@ -59,8 +59,9 @@ def test_confusions_are_counted_from_the_rows_that_evaluate_wrote(tmp_path: Path
     (tmp_path / "dataset.json").write_text(json.dumps({"tasks": [
         {"name": "a/b", "classes": ["red", "blue", "white"]}, {"name": "other", "classes": []}]}))
     rows = "actual,predicted\nred,red\nred,blue\nwhite,red\nred,blue\n"
-    (tmp_path / "confusion-distilled-a%2Fb.csv").write_text(rows)
-    (tmp_path / "confusion-thin-a%2Fb.csv").write_text("actual,predicted\n")
+    (tmp_path / "confusion").mkdir()
+    (tmp_path / "confusion/distilled-a%2Fb.csv").write_text(rows)
+    (tmp_path / "confusion/thin-a%2Fb.csv").write_text("actual,predicted\n")
     assert task.tasks_with_matrix(tmp_path) == ["a/b"]
     assert task.confusion_matrix("a/b", tmp_path, tmp_path) == (
         ["red", "blue", "white"], [[1, 2, 0], [0, 0, 0], [1, 0, 0]])
