@@ -1,0 +1,118 @@
+"""What `stillhouse summary` prints, and what it says where there is nothing to print."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from components.cli import main
+from components.commands import summary
+from components.storage.digests import file_digest
+
+
+def figures(accuracy: float, tasks: tuple[str, ...] = ("category", "colour", "pattern")) -> dict[str, object]:
+    one = {"accuracy": accuracy, "balanced_accuracy": accuracy - 0.05, "ece": 0.03, "f1_macro": 0.5, "log_loss": 1.0}
+    splits = {split: dict.fromkeys(tasks, one) for split in ("test", "val")}
+    return {"parameters": 1_234_567, "megabytes": 4.94} | splits
+
+
+def write(folder: Path, models: dict[str, object], latency: dict[str, float] | None = None) -> None:
+    path = folder / "reports" / "evaluate" / "metrics.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(models, sort_keys=True))
+    (path.parent / "report.html").write_text("")
+    if latency is not None:
+        old = {"outputs": {"metrics": "0" * 64}, "latency_ms": dict.fromkeys(latency, 99.0)}
+        run = {"outputs": {"metrics": file_digest(path)}, "latency_ms": latency}
+        (path.parent / "run.json").write_text(json.dumps({"a": run, "b": old}))
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+MODELS = {"student": figures(0.71), "wide": figures(0.82), "distilled": figures(0.73), "deep": figures(0.80)}
+
+
+def test_the_table_fits_a_terminal_and_marks_the_best(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(here, MODELS, {"wide": 9.5, "deep": 12.25, "student": 1.5, "distilled": 1.75})
+    assert main(["summary"]) == 0
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 100
+    lines = {line[:13].strip(): line for line in text.splitlines()}
+    assert lines["wide"].count(".820*") == 3
+    assert ".800 " in lines["deep"]
+    assert "1.50*" in lines["plain student"]
+    assert "1.23 M" in lines["distilled"]
+    assert ".030*" not in text  # all alike: none is the best
+    assert "99.0" not in text
+    rows = [line.split()[0] for line in text.splitlines() if line[:5] in ("deep ", "wide ", "plain", "disti")]
+    assert rows == ["deep", "wide", "plain", "distilled"]
+
+
+def test_it_says_where_to_look_further(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(here, MODELS)
+    (here / "exported").mkdir()
+    (here / "exported" / "model.onnx").write_bytes(b"\0" * 5_000_000)
+    (here / "reports" / "export").mkdir()
+    (here / "reports" / "export" / "metrics.json").write_text('{"max_difference": 1.2e-07}')
+    assert main(["summary"]) == 0
+    text = capsys.readouterr().out
+    assert os.path.join("reports", "evaluate", "report.html") in text
+    assert "exported/model.onnx  (5.00 MB; probabilities within 1e-07 of the model's)" in text
+    assert "make mlflow" in text
+    assert "stillhouse trace exported" in text
+
+
+def test_a_speed_that_belongs_to_other_figures_is_not_shown(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(here, MODELS, {"wide": 9.5, "deep": 12.25, "student": 1.5, "distilled": 1.75})
+    path = here / "reports" / "evaluate" / "metrics.json"
+    path.write_text(path.read_text().replace("0.82", "0.83"))
+    main(["summary"])
+    assert "9.50" not in capsys.readouterr().out
+
+
+def test_many_tasks_go_into_blocks_and_every_one_is_there(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tasks = tuple(f"a task with a name of some length {i}" for i in range(8))
+    write(here, {"student": figures(0.5, tasks), "distilled": figures(1.0, tasks)})
+    main(["summary"])
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 100
+    assert text.count("1.000*") == 8
+
+
+def test_a_task_with_several_true_labels_has_figures_of_its_own(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    models = {name: {"parameters": 10, "megabytes": 1.0, "val": {"trim": {
+        "subset_accuracy": value, "f1_macro": value / 2, "ece": 0.1, "mean_average_precision": 0.2}}}
+        for name, value in (("student", 0.25), ("distilled", 0.5))}
+    write(here, models)
+    main(["summary"])
+    text = capsys.readouterr().out
+    assert "The models on val" in text
+    assert ".500*" in text
+    assert "all labels of a sample right" in text
+
+
+@pytest.mark.parametrize(("content", "words"), [
+    (None, "no model has been evaluated yet"), ("{", "is no JSON"), ("[]", "holds no figures"),
+    ("{}", "holds no figures"),
+    ('{"student": {"parameters": 3}}', "no figures of any split")])
+def test_nothing_to_show_is_said_with_a_remedy(content: str | None, words: str, here: Path,
+                                               capsys: pytest.CaptureFixture[str]) -> None:
+    if content is not None:
+        (here / "reports" / "evaluate").mkdir(parents=True)
+        (here / "reports" / "evaluate" / "metrics.json").write_text(content)
+    assert main(["summary"]) == 1
+    error = capsys.readouterr().err
+    assert words in error
+    assert "remedy: " in error
+
+
+def test_a_long_name_of_a_task_is_shortened_to_its_columns() -> None:
+    block = [summary.column("x" * 50, name, [0.5, 0.25]) for name in ("accuracy", "ece")]
+    (line,) = summary.heads(block, 4)
+    assert line.endswith("…")
+    assert len(line) <= 4 + summary.span(block)
