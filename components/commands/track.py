@@ -29,11 +29,11 @@ def command(options: argparse.Namespace) -> None:
 
 def send(path: Path) -> bool:
     """Send one journal; False where its step is still running."""
-    from mlflow.exceptions import MlflowException
+    from components.tracking.mlflow_client import Refusal
 
     try:
         return send_kept(path)
-    except (MlflowException, OSError) as error:
+    except (Refusal, OSError) as error:
         reason = without_secrets(str(error).splitlines()[0])[:200]
         raise TryAgain(f"{path} could not be sent to {shown_uri()}: {reason}",
                        "check MLFLOW_TRACKING_URI, then: stillhouse track") from None

@@ -20,6 +20,7 @@ from components.tracking.where import tracking_uri
 
 BATCH = 1000  # metrics a request
 SMALL_BATCH = 100  # params or tags a request
+Refusal: type[Exception] = MlflowException  # what MLflow raises, for callers that do not import it
 
 
 class Server:
