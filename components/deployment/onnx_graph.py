@@ -62,11 +62,20 @@ def write_graph(model: Model, digest: str, path: Path, opset: int) -> None:
             dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
     assert program is not None
     graph = program.model_proto
+    refuse_fixed_batch(graph.graph, model.head["architecture"]["name"])
     rename_outputs(graph.graph, names)
     strip(graph)
     describe(graph, model, digest)
     onnx.checker.check_model(graph, full_check=True)
     path.write_bytes(graph.SerializeToString(deterministic=True))
+
+
+def refuse_fixed_batch(graph: onnx.GraphProto, network: str) -> None:
+    """UserError where torch took the batch size of the example for the only one, which it does without a word."""
+    for value in (*graph.input, *graph.output):
+        if not value.type.tensor_type.shape.dim[0].dim_param:
+            raise UserError(f"{network} computes with a fixed number of images, so its graph would take no other",
+                            "choose another network in params.yaml: student.model.name")
 
 
 def rename_outputs(graph: onnx.GraphProto, names: list[str]) -> None:

@@ -39,7 +39,7 @@ def confusion_picture(matrix: Counts, classes: Sequence[str]) -> Picture:
     cell, points = next(((inches, size) for most, inches, size in CELLS if count <= most), (LARGEST / count, 0.0))
     side = cell * count
     names = shown_names(classes)
-    margin = 0.5 + 0.085 * max(map(len, names)) if points else 0.6
+    margin = 0.42 + 0.0078 * min(9.0, points + 1) * max(map(len, names)) if points else 0.6
     figure = Figure(figsize=(side + margin + 0.1, side + margin + 0.1), dpi=DPI)
     width, height = figure.get_size_inches()
     axes = figure.add_axes((margin / width, margin / height, side / width, side / height))

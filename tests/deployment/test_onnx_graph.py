@@ -76,7 +76,7 @@ def changed(model: Model, tasks: tuple[Task, ...], architecture: Architecture, s
     stored = (40, 40)
     temperatures = {task.name: 0.5 for task in tasks}
     return Model("odd", network, Preprocess(stored, size), tasks, temperatures,
-                 {"geometry": geometry_head(stored, size, 128)})
+                 {"geometry": geometry_head(stored, size, 128), "architecture": architecture.model_dump()})
 
 
 def test_tasks_may_be_called_what_the_graph_calls_its_own_parts(root: Path, tmp_path: Path) -> None:
@@ -98,6 +98,20 @@ def test_a_task_with_a_name_that_the_graph_needs_is_refused(name: str, root: Pat
     model = Model("odd", base.network, base.preprocess, (Task(name, "single", ("a", "b")),), {}, {})
     with pytest.raises(UserError, match=f"a task is called {name}"):
         output_names(model)
+
+
+def test_a_network_that_counts_on_one_batch_size_is_refused(root: Path, tmp_path: Path) -> None:
+    model = load_model(root / "model")
+    ask = model.network.forward
+
+    def counting(images: torch.Tensor) -> object:
+        outputs = ask(images)
+        logits = {name: scores.reshape(len(scores), -1) for name, scores in outputs.logits.items()}
+        return outputs._replace(logits=logits)
+
+    model.network.forward = counting  # type: ignore[method-assign]
+    with pytest.raises(UserError, match="resnet18 computes with a fixed number of images"):
+        write_graph(model, "00", tmp_path / "model.onnx", 20)
 
 
 NETWORKS = ["mobilenetv3_small_050", "vit_tiny_patch16_224", "convnext_atto", "efficientnet_b0",
