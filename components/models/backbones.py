@@ -43,7 +43,8 @@ class TimmBackbone(nn.Module):
             return raw.permute(0, 3, 1, 2) if str(last).upper().endswith("NHWC") else raw
         tokens = raw[:, self.prefix_tokens :]
         height, width = self.body.patch_embed.grid_size
-        return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, height, width)  # len() would fix the batch of an export
+        count = tokens.shape[0]  # len() would be a plain number, and an exported graph fixed to it
+        return tokens.transpose(1, 2).reshape(count, -1, height, width)
 
 
 class TorchvisionBackbone(nn.Module):
