@@ -21,7 +21,8 @@ COLOURS = {
     "black": (38, 38, 42), "white": (232, 230, 226), "grey": (132, 134, 138), "red": (196, 44, 48),
     "yellow": (222, 182, 52), "green": (58, 136, 74), "blue": (52, 88, 176), "purple": (132, 66, 150),
 }
-PATTERNS = ("plain", "stripes", "checks", "dots")
+PITCHES = {"plain": 1.0, "stripes": 2.3, "checks": 3.2, "dots": 2.1}  # repeats over the half width of a garment
+PATTERNS = tuple(PITCHES)
 OVERSAMPLING = 2
 
 Floats = NDArray[np.float32]
@@ -60,10 +61,10 @@ def garment(seed: int, number: int) -> Garment:
     category = CATEGORIES[number % len(CATEGORIES)]
     colour = str(draw.choice(list(COLOURS)))
     pattern = PATTERNS[int(draw.integers(len(PATTERNS)))]
-    shade = np.clip(np.array(COLOURS[colour]) * draw.uniform(0.82, 1.18) + draw.normal(0, 9, 3), 8, 247)
+    shade = np.clip(np.array(COLOURS[colour]) * draw.uniform(0.9, 1.1) + draw.normal(0, 8, 3), 8, 247)
     light = shade.mean() < 128
     second = shade + (draw.uniform(100, 140) if light else -draw.uniform(100, 140)) * draw.uniform(0.85, 1.1, 3)
-    pitch, angle = draw.uniform(2.0, 3.4), draw.choice([0.0, math.pi / 2]) + draw.normal(0, 0.1)
+    pitch, angle = PITCHES[pattern] * draw.uniform(0.85, 1.15), math.pi / 2 + draw.normal(0, 0.06)
     return Garment(category, colour, pattern, tuple(shade), tuple(np.clip(second, 8, 247)), float(pitch), float(angle),
                    tuple(draw.uniform(size=12)))
 
@@ -127,11 +128,11 @@ def pattern_mask(worn: Garment, u: Floats, v: Floats) -> Floats:
     across = worn.pitch * (math.cos(worn.angle) * u + math.sin(worn.angle) * v)
     along = worn.pitch * (math.cos(worn.angle) * v - math.sin(worn.angle) * u)
     if worn.pattern == "stripes":
-        figure = across % 1.0 < 0.45
+        figure = across % 1.0 < 0.5
     elif worn.pattern == "checks":
-        figure = (across % 1.0 < 0.28) | (along % 1.0 < 0.28)
+        figure = (across % 1.0 < 0.25) | (along % 1.0 < 0.25)
     elif worn.pattern == "dots":
-        figure = (across % 1.0 - 0.5) ** 2 + (along % 1.0 - 0.5) ** 2 < 0.075
+        figure = (across % 1.0 - 0.5) ** 2 + (along % 1.0 - 0.5) ** 2 < 0.09
     else:
         figure = np.zeros(np.broadcast_shapes(u.shape, v.shape), bool)
     return figure.astype(np.float32)
@@ -152,7 +153,7 @@ def shadow(cover: Floats, draw: np.random.Generator) -> Floats:
 def occlude(scene: Floats, draw: np.random.Generator) -> None:
     """Lay up to two bars or patches over the picture, in place."""
     size = len(scene)
-    for _ in range(int(draw.choice([0, 1, 2], p=[0.7, 0.25, 0.05]))):
+    for _ in range(int(draw.choice([0, 1, 2], p=[0.75, 0.2, 0.05]))):
         long, thin = draw.uniform(0.2, 0.45) * size, draw.uniform(0.06, 0.16) * size
         height, width = (long, thin) if draw.uniform() < 0.5 else (thin, long)
         top, left = draw.uniform(0, size - height), draw.uniform(0, size - width)
@@ -165,7 +166,7 @@ def photographed(scene: Floats, camera: str, draw: np.random.Generator) -> NDArr
     axis = np.linspace(-1, 1, size, dtype=np.float32)
     slope = draw.normal(0, 0.1, 2).astype(np.float32)
     light = 1 + slope[0] * axis[None, :] + slope[1] * axis[:, None]
-    gain = draw.uniform(0.78, 1.15) * (1 + draw.normal(0, 0.03, 3))
+    gain = draw.uniform(0.84, 1.14) * (1 + draw.normal(0, 0.03, 3))
     noise = draw.normal(0, draw.uniform(1, 6), scene.shape)
     pixels: NDArray[np.uint8] = np.clip(scene * light[..., None] * gain + noise, 0, 255).astype(np.uint8)
     return pixels

@@ -71,7 +71,7 @@ def shirt(cut: Cut, draw: np.random.Generator, sleeve: float, hem: float) -> lis
     collar = polygon((neck, -0.83), *arc((0, -0.83), (neck, depth), 0, 180), tone=EDGE)
     sleeves = []
     for side in (-1, 1):
-        angle = side * between(0.25, 1.05, draw.uniform())
+        angle = side * between(0.3, 0.9, draw.uniform())
         wide, taper = between(0.15, 0.21, cut[4]), between(0.62, 0.95, cut[5])
         sleeves.append(limb((side * (shoulder - 0.08), -0.6), angle, sleeve, (wide, wide * taper)))
     return [*sleeves, body, collar]
@@ -79,18 +79,18 @@ def shirt(cut: Cut, draw: np.random.Generator, sleeve: float, hem: float) -> lis
 
 def t_shirt(cut: Cut, draw: np.random.Generator) -> list[Polygon]:
     """Short sleeves."""
-    return shirt(cut, draw, between(0.38, 0.58, cut[6]), between(0.55, 0.85, cut[7]))
+    return shirt(cut, draw, between(0.34, 0.48, cut[6]), between(0.55, 0.85, cut[7]))
 
 
 def longsleeve(cut: Cut, draw: np.random.Generator) -> list[Polygon]:
     """Sleeves to the wrist."""
-    return shirt(cut, draw, between(0.98, 1.35, cut[6]), between(0.55, 0.85, cut[7]))
+    return shirt(cut, draw, between(1.1, 1.4, cut[6]), between(0.55, 0.85, cut[7]))
 
 
 def dress(cut: Cut, draw: np.random.Generator) -> list[Polygon]:
     """A bodice, a waist and a skirt in one; straps or short sleeves."""
     shoulder, waist = between(0.26, 0.36, cut[0]), between(0.19, 0.28, cut[1])
-    hem, length = between(0.42, 0.78, cut[2]), between(0.7, 1.0, cut[3])
+    hem, length = between(0.62, 0.92, cut[2]), between(0.7, 0.95, cut[3])
     neck, waistline = shoulder - between(0.07, 0.12, cut[4]), between(-0.3, -0.05, cut[5])
     sway = draw.normal(0, 0.06)
     right = [(shoulder, -0.95), (shoulder + 0.04, -0.6), (waist, waistline), (hem + sway, length)]
@@ -103,8 +103,8 @@ def dress(cut: Cut, draw: np.random.Generator) -> list[Polygon]:
 
 def skirt(cut: Cut, draw: np.random.Generator) -> list[Polygon]:
     """A waistband and a flaring cloth with a wavy hem."""
-    waist, hem = between(0.26, 0.38, cut[0]), between(0.42, 0.85, cut[1])
-    length, waves, sway = between(0.25, 0.85, cut[2]), 2 + int(5 * cut[3]), draw.normal(0, 0.08)
+    waist, hem = between(0.26, 0.38, cut[0]), between(0.62, 0.95, cut[1])
+    length, waves, sway = between(0.5, 0.92, cut[2]), 2 + int(5 * cut[3]), draw.normal(0, 0.08)
     xs = np.linspace(hem, -hem, 25)
     wave = 0.045 * np.cos(np.linspace(0, 2 * math.pi * waves, 25))
     ys = length + wave - 0.1 * (xs / hem) ** 2
@@ -119,7 +119,7 @@ def trousers(cut: Cut, draw: np.random.Generator, length: float, cuff: float) ->
     top, crotch = -0.92 if length > 0.6 else -0.7, between(-0.32, -0.18, cut[2]) + (0.0 if length > 0.6 else 0.25)
     legs = []
     for side in (-1, 1):
-        spread = draw.uniform(0.02, 0.22) * (length - crotch)
+        spread = draw.uniform(0.08, 0.22) * (length - crotch)
         inner, outer = spread, spread + cuff
         hem = [(side * outer, length), (side * inner, length)]
         points = [(0.0, top), (side * waist, top), (side * hip, crotch - 0.15), *hem, (0.0, crotch)]
@@ -130,7 +130,7 @@ def trousers(cut: Cut, draw: np.random.Generator, length: float, cuff: float) ->
 
 def pants(cut: Cut, draw: np.random.Generator) -> list[Polygon]:
     """Legs to the ankle."""
-    return trousers(cut, draw, between(0.85, 1.05, cut[3]), between(0.16, 0.36, cut[4]))
+    return trousers(cut, draw, between(0.85, 1.05, cut[3]), between(0.16, 0.3, cut[4]))
 
 
 def shorts(cut: Cut, draw: np.random.Generator) -> list[Polygon]:

@@ -77,7 +77,7 @@ def renamed(table: pd.DataFrame, origin: Path, data: Data) -> pd.DataFrame:
     for name in ("path", "split"):
         if name not in table:
             raise UserError(f"{origin} has no column {name}; it has {', '.join(table.columns)}",
-                            f"add it, or name the column that stands for it: data.columns.{name}")
+                            f"add it, or name the column that stands for it: data.columns: {{{name}: THAT}}")
     return table
 
 
