@@ -109,17 +109,17 @@ def kill(process: int) -> None:
     os.kill(process, signal.SIGKILL)
 
 
-def make_project(path: Path) -> Project:
-    """A new copy with a commit of everything that git sees."""
+def make_project(path: Path, origin: Path = ROOT) -> Project:
+    """A new copy, of this project or of another copy's code, with a commit of everything that git sees."""
     for name in COPIED:
-        source = ROOT / name
+        source = origin / name
         if source.is_dir():
             shutil.copytree(source, path / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             path.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, path / name)
     (path / ".dvc").mkdir()
-    shutil.copy(ROOT / ".dvc/config", path / ".dvc/config")
+    shutil.copy(origin / ".dvc/config", path / ".dvc/config")
     (path / "params.yaml").write_text(TINY)
     project = Project(path.resolve())
     identity = ("-c", "user.name=tests", "-c", "user.email=tests@localhost")

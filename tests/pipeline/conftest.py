@@ -9,9 +9,9 @@ from copies import Project, kill, make_project
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Iterator[Project]:
-    """A fresh copy; whatever still runs in it at the end is ended."""
-    made = make_project(tmp_path / "project")
+def project(finished: Project, tmp_path: Path) -> Iterator[Project]:
+    """A fresh copy of the same code as the finished one's; whatever still runs in it at the end is ended."""
+    made = make_project(tmp_path / "project", finished.path)
     yield made
     for process in made.processes():
         kill(process)
