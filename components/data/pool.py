@@ -43,9 +43,8 @@ def ordered(
             raise TryAgain("a worker process died: killed for memory, or by a file that crashes its decoder",
                            "give it more memory or fewer processes (runtime.threads), then run the same command again"
                            ) from None
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # whoever stops listening stops the work
 
 
 def _end_with_parent() -> None:
