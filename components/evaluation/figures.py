@@ -69,18 +69,24 @@ def _number_cells(axes: Axes, matrix: Counts, shares: Any, points: float) -> Non
 
 
 def reliability_picture(measured: Mapping[str, Measured]) -> Picture:
-    """Accuracy over confidence of every model, and below how many samples a bin holds; calibrated is the diagonal."""
+    """Accuracy over confidence of every model, and below how many samples a bin holds; the diagonal is calibrated."""
     figure = Figure(figsize=(4.4, 5.2), dpi=DPI, layout="constrained")
     above, below = figure.subplots(2, 1, height_ratios=(4, 1), sharex=True)
     above.plot((0, 1), (0, 1), color="grey", linewidth=1, linestyle=":")
     for place, (name, one) in enumerate(measured.items()):
         style, bins = _style(place), one.bins
         filled = bins.count > 0
-        above.plot(bins.confidence[filled], bins.accuracy[filled], label=shown_name(name), markersize=4, **style)
+        above.plot(bins.confidence[filled], bins.accuracy[filled], linewidth=0.8, alpha=0.6, **style | {"marker": ""})
+        sizes = 5 + 75 * bins.count[filled] / bins.count.max()  # a bin of few samples says little
+        above.scatter(bins.confidence[filled], bins.accuracy[filled], s=sizes, label=shown_name(name),
+                      color=style["color"], marker=style["marker"], clip_on=False)
         below.plot(bins.confidence[filled], bins.count[filled], linewidth=1, **style | {"marker": ""})
     above.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
     below.set(xlabel="confidence", ylabel="samples", ylim=(0, None))
-    plain_text(above.legend(loc="upper left", fontsize=8, frameon=False).get_texts())
+    legend = above.legend(loc="upper left", fontsize=8, frameon=False)
+    for handle in legend.legend_handles:
+        handle.set_sizes([28])
+    plain_text(legend.get_texts())
     return finished(figure)
 
 
