@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from components.data.backgrounds import CAMERAS, background, muted
 from components.data.chance import generator
-from components.data.silhouettes import CATEGORIES, Polygon, silhouette
+from components.data.silhouettes import CATEGORIES, CLOTH, Polygon, silhouette
 
 COLOURS = {
     "black": (38, 38, 42), "white": (232, 230, 226), "grey": (132, 134, 138), "red": (196, 44, 48),
@@ -105,22 +105,21 @@ def rendered(worn: Garment, polygons: list[Polygon], pose: Floats, size: int) ->
         points = (polygon.points @ pose[:, :2].T + pose[:, 2]) * fine
         pen.polygon([(float(x), float(y)) for x, y in points], fill=polygon.tone)
     tone = np.asarray(canvas, np.float32)
-    mask = (tone > 0).astype(np.float32)
-    colour = textured(worn, pose, fine) * (tone / 200.0)[..., None]
-    return halved(mask), halved(colour * mask[..., None])
-
-
-def textured(worn: Garment, pose: Floats, fine: int) -> Floats:
-    """The cloth as it would fill the whole picture, pattern and folds moving with the garment, float [F, F, 3]."""
-    inverse = np.linalg.inv(pose[:, :2])
-    axis = (np.arange(fine, dtype=np.float32) + 0.5) / fine
-    x, y = axis[None, :] - pose[0, 2], axis[:, None] - pose[1, 2]
-    u, v = inverse[0, 0] * x + inverse[0, 1] * y, inverse[1, 0] * x + inverse[1, 1] * y
-    figure = pattern_mask(worn, u, v)[..., None]
-    cloth = np.array(worn.shade, np.float32) * (1 - figure) + np.array(worn.second, np.float32) * figure
+    figure = pattern_mask(worn, *garment_coordinates(pose, fine))
+    u, v = garment_coordinates(pose, size)
     folds = 1 + 0.09 * np.sin(5 * u + 9 * worn.cut[-1] + 2 * v) * np.cos(3 * v + 9 * worn.cut[-2])
-    textured_cloth: Floats = (cloth * folds[..., None]).astype(np.float32)
-    return textured_cloth
+    whole, second = halved(tone) * folds / CLOTH, halved(tone * figure) * folds / CLOTH
+    shades = np.array([worn.shade, worn.second], np.float32)
+    colour: Floats = (whole - second)[..., None] * shades[0] + second[..., None] * shades[1]
+    return halved((tone > 0).astype(np.float32)), colour
+
+
+def garment_coordinates(pose: Floats, size: int) -> tuple[Floats, Floats]:
+    """Where the middle of every pixel lies on the garment: u and v, each [size, size]."""
+    inverse = np.linalg.inv(pose[:, :2])
+    axis = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(size)
+    x, y = axis[None, :] - pose[0, 2], axis[:, None] - pose[1, 2]
+    return inverse[0, 0] * x + inverse[0, 1] * y, inverse[1, 0] * x + inverse[1, 1] * y
 
 
 def pattern_mask(worn: Garment, u: Floats, v: Floats) -> Floats:
