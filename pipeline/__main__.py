@@ -73,9 +73,9 @@ def run_command(options: argparse.Namespace) -> int:
     except RuntimeError as error:
         report(f"the run of {compiled} failed: {error}", "the failed task's own words are above")
         return Exit.USER
-    print((folder / "evaluate" / "metrics").read_text(encoding="utf-8"), end="")
-    print(f"artifacts: {folder}")
-    print(f"report:    {folder / 'evaluate' / 'report'}")
+    metrics = (folder / "evaluate" / "metrics").read_text(encoding="utf-8")
+    # Not print: kfp.local replaces it while tasks run, and with parallel tasks does not always put it back.
+    sys.stdout.write(f"{metrics}artifacts: {folder}\nreport:    {folder / 'evaluate' / 'report'}\n")
     return Exit.OK
 
 
