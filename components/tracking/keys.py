@@ -35,7 +35,7 @@ def pipeline_of(roots: Mapping[str, str]) -> Pipeline:
             return Pipeline(allowed(value), value, commit)
     params = Path("params.yaml")
     key = value_digest([commit, file_digest(params) if params.is_file() else "", dict(roots)])
-    return Pipeline(key, f"{commit[:7] or 'no commit'}, settings {key[:6]}", commit)
+    return Pipeline(key, f"{commit[:7] or 'no commit'} {key[:6]}", commit)
 
 
 def git_commit() -> str:
@@ -90,6 +90,16 @@ def allowed(name: str) -> str:
     'test/colour/f1/blue_white'
     """
     return re.sub(r"[^\w.\- :/]", "_", name, flags=re.ASCII)[:250]
+
+
+def final_metrics(values: Mapping[str, Any], trained: bool) -> dict[str, float]:
+    """The numbers of a metrics.json; those of a trained model stand apart from the curves that have the same names.
+
+    >>> final_metrics({"val/loss": 0.5, "best_epoch": 7}, trained=True)
+    {'kept/val/loss': 0.5, 'best_epoch': 7.0}
+    """
+    flat = flat_metrics(values)
+    return {f"kept/{name}" if trained and "/" in name else name: value for name, value in flat.items()}
 
 
 def flat_metrics(values: Any, prefix: str = "") -> dict[str, float]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from components.storage.catalogue import Catalogue, Made
 from components.storage.digests import file_digest
-from components.tracking.keys import dotted, flat_metrics
+from components.tracking.keys import dotted, final_metrics
 
 
 def upstream(inputs: Mapping[str, str], reports: Path, root: Path = Path()) -> list[dict[str, Any]]:
@@ -28,8 +28,8 @@ def as_child(made: Made, reports: Path) -> dict[str, Any]:
     """A stage that was not run again: its settings, digests and metrics."""
     tags = {"cached": "true", "stillhouse.step": made.step, "stillhouse.section": made.section,
             "stillhouse.artifact": made.digest}
-    tags |= {f"stillhouse.input.{name}": digest for name, digest in made.inputs.items()}
-    tags |= {f"stillhouse.output.{name}": digest for name, digest in made.run.get("outputs", {}).items()}
+    tags |= {f"input.{name}": digest for name, digest in made.inputs.items()}
+    tags |= {f"output.{name}": digest for name, digest in made.run.get("outputs", {}).items()}
     return {
         "section": made.section,
         "params": dotted(made.section, made.settings),
@@ -42,4 +42,4 @@ def metrics_of(made: Made, path: Path) -> dict[str, float]:
     """The metrics that the stage wrote, unless the file is known to be of another run."""
     if not path.is_file() or made.run.get("outputs", {}).get("metrics", file_digest(path)) != file_digest(path):
         return {}
-    return flat_metrics(json.loads(path.read_text(encoding="utf-8")))
+    return final_metrics(json.loads(path.read_text(encoding="utf-8")), path.with_name("curves.csv").is_file())

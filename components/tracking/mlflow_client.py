@@ -18,6 +18,7 @@ from components.storage.locks import locked
 from components.tracking.journal import Record, now
 from components.tracking.where import tracking_uri
 
+KIND = "custom_model_development"  # the view for models, not the one for prompts
 BATCH = 1000  # metrics a request
 SMALL_BATCH = 100  # params or tags a request
 Refusal: type[Exception] = MlflowException  # what MLflow raises, for callers that do not import it
@@ -37,7 +38,7 @@ class Server:
         found = self._client.get_experiment_by_name(name)
         if found is None:
             try:
-                return str(self._client.create_experiment(name))
+                return str(self._client.create_experiment(name, tags={"mlflow.experimentKind": KIND}))
             except MlflowException:  # made by somebody else in between
                 found = self._client.get_experiment_by_name(name)
         if found is None or found.lifecycle_stage != "active":

@@ -1,5 +1,6 @@
 """Runs in MLflow: one parent a pipeline run, one child a step. Nothing here can make a step fail."""
 
+import getpass
 import json
 import os
 import subprocess
@@ -14,13 +15,14 @@ from typing import Any
 from components.errors import Terminated, UserError
 from components.settings import Runtime
 from components.tracking import journal as journals
-from components.tracking.keys import dotted, flat_metrics, pipeline_of
+from components.tracking.keys import dotted, final_metrics, pipeline_of
 from components.tracking.lineage import upstream
 from components.tracking.where import environment, shown_uri, without_secrets
 
 # Seconds that a step waits at its end for a sender that loads MLflow, has had no answer yet, or sends.
 PATIENCE = {"": 20.0, "loading": 20.0, "connecting": 8.0, "sending": 60.0}
 HASTE = {"": 3.0, "loading": 3.0, "connecting": 3.0, "sending": 3.0}  # the same after SIGTERM
+NOTE = "One run of the pipeline. Its steps are the child runs; settings are those of all, metrics those of the last."
 MODEL_FILES = {"model.json", "model.safetensors"}
 
 
@@ -41,10 +43,10 @@ class Child:
             return
         metrics = {f"run/{name}": float(value) for name, value in facts.items() if is_number(value)}
         tags = {f"stillhouse.{name}": value for name, value in facts.items() if isinstance(value, str) and value}
-        tags |= {f"stillhouse.output.{name}": digest for name, digest in facts["outputs"].items()}
+        tags |= {f"output.{name}": digest for name, digest in facts["outputs"].items()}
         self.closing = {
             "tags": tags,
-            "metrics": metrics | final_metrics(outputs),
+            "metrics": metrics | metrics_of(outputs),
             "artifacts": [artifact_of(name, path, facts["outputs"][name]) for name, path in outputs.items()],
             "cached": upstream(facts["inputs"], self.reports) if self.step == "export" else [],
         }
@@ -106,14 +108,15 @@ def opening(section: str, step: str, runtime: Runtime, values: dict[str, Any], i
     common = {
         "mlflow.source.name": f"stillhouse {step}" + (f" {section}" if section != step else ""),
         "mlflow.source.type": "LOCAL",
-        "mlflow.user": os.environ.get("USER", ""),
+        "mlflow.user": user(),
         "mlflow.source.git.commit": pipeline.commit,
         "git.commit": pipeline.commit,
     }
     tags = {"stillhouse.step": step, "stillhouse.section": section}
-    tags |= {f"stillhouse.input.{name}": digest for name, digest in inputs.items()}
-    tags |= {f"stillhouse.root.{name}": digest for name, digest in roots.items()}
-    parent = {"mlflow.source.name": "dvc repro" if "DVC_ROOT" in os.environ else "stillhouse"}
+    tags |= {f"input.{name}": digest for name, digest in inputs.items()}
+    tags |= {f"root.{name}": digest for name, digest in roots.items()}
+    starter = "dvc repro" if "DVC_ROOT" in os.environ else "stillhouse"
+    parent = {"mlflow.source.name": starter, "mlflow.note.content": NOTE}
     return {
         "kind": "open",
         "experiment": runtime.experiment,
@@ -124,6 +127,14 @@ def opening(section: str, step: str, runtime: Runtime, values: dict[str, Any], i
         "tags": filled(common | tags),
         "datasets": [data_of(name, inputs[name], step) for name in ("source", "dataset") if name in inputs],
     }
+
+
+def user() -> str:
+    """Who runs this; "" in containers whose user has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
 
 
 def data_of(name: str, digest: str, step: str) -> dict[str, str]:
@@ -190,12 +201,12 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def final_metrics(outputs: Mapping[str, Path]) -> dict[str, float]:
+def metrics_of(outputs: Mapping[str, Path]) -> dict[str, float]:
     """The numbers of the step's metrics.json, flat."""
     path = outputs.get("metrics")
-    if path is None or path.suffix != ".json":
+    if path is None:
         return {}
-    return flat_metrics(json.loads(path.read_text(encoding="utf-8")))
+    return final_metrics(json.loads(path.read_text(encoding="utf-8")), "curves" in outputs)
 
 
 def artifact_of(name: str, path: Path, digest: str) -> dict[str, str]:

@@ -21,6 +21,7 @@ from components.tracking.journal import EMPTY, Record, claim, discard, files_fol
 if TYPE_CHECKING:
     from components.tracking.mlflow_client import Server
 
+VERDICTS = ("evaluate", "export")  # the sections whose metrics the pipeline run shows as well
 TICK = 1.0  # seconds between looks at the journal
 ORPHANED = 1.5  # seconds that a sender may outlive a step that was killed
 
@@ -85,6 +86,7 @@ class Sending:
             self.closed = True
             return
         self._server.end(self.run_id, record["status"], record["time"])
+        self._tell_parent(self._head["section"], self._head["params"], record)
         self._add_cached(record["cached"], record["time"])
         self._server.end(self.parent, record["status"], record["time"])
         self.closed = True
@@ -98,13 +100,19 @@ class Sending:
 
     def _add_cached(self, stages: list[dict[str, Any]], time_ms: int) -> None:
         present = self._server.sections(self.parent) if stages else set()
-        for stage in stages:
-            if stage["section"] in present:
-                continue
-            run = self._server.child(self.parent, f"{self.parent}-{stage['section']}", stage["section"], time_ms)
+        absent = [stage for stage in stages if stage["section"] not in present]
+        for number, stage in enumerate(absent, time_ms - len(absent)):  # a millisecond each keeps their order
+            run = self._server.child(self.parent, f"{self.parent}-{stage['section']}", stage["section"], number)
             self._server.describe(run, stage["params"], stage["tags"])
-            self._server.metrics(run, final(stage["metrics"], time_ms))
-            self._server.end(run, "FINISHED", time_ms)
+            self._server.metrics(run, final(stage["metrics"], number))
+            self._server.end(run, "FINISHED", number)
+            self._tell_parent(stage["section"], stage["params"], stage | {"time": number})
+
+    def _tell_parent(self, section: str, params: dict[str, str], record: Record) -> None:
+        """Give the pipeline run all settings and the verdicts, so that pipeline runs can be compared by their rows."""
+        self._server.describe(self.parent, params, {})
+        if section in VERDICTS:
+            self._server.metrics(self.parent, final(record["metrics"], record["time"]))
 
 
 def final(values: dict[str, float], time_ms: int) -> list[tuple[str, float, int, int]]:
