@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from components.data.augment import draw_views, render
 from components.data.augment_settings import Augment
 
-STILL = {"crop": (1.0, 1.0), "ratio": (1.0, 1.0), "flip": 0.0, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "erase": 0.0}
+STILL = {
+    "crop": (1.0, 1.0),
+    "ratio": (1.0, 1.0),
+    "flip": 0.0,
+    "brightness": 0.0,
+    "contrast": 0.0,
+    "saturation": 0.0,
+    "erase": 0.0,
+}
 
 
 def some(count=9, size=(20, 16), seed=0):
@@ -49,7 +57,9 @@ def test_a_rotation_keeps_proportions_in_an_oblong_image():
     linear = views.affine[:, :, :2].double()
     half = torch.diag(torch.tensor([2.0, 1.0], dtype=torch.float64))  # half widths in pixels of a 2:1 image
     in_pixels = half @ linear @ half.inverse()
-    assert torch.allclose(in_pixels @ in_pixels.transpose(1, 2), torch.eye(2, dtype=torch.float64).expand(20, 2, 2), atol=1e-6)
+    assert torch.allclose(
+        in_pixels @ in_pixels.transpose(1, 2), torch.eye(2, dtype=torch.float64).expand(20, 2, 2), atol=1e-6
+    )
 
 
 def test_crops_keep_the_shares_asked_for_and_stay_inside():
@@ -83,7 +93,10 @@ def test_saturation_and_brightness_do_what_their_names_say():
     assert torch.allclose(only[:, :, :3] @ grey, grey.expand(300, 3), atol=1e-5)  # grey has no colour to lose
     bright = draw_views(Augment(**{**STILL, "brightness": 0.3}), 0, ids, 1).colour
     factors = (bright[:, :, :3] @ colour) / colour
-    assert torch.allclose(factors, factors[:, :1].expand(300, 3), atol=1e-5) and 0.69 < factors.min() < factors.max() < 1.31
+    assert (
+        torch.allclose(factors, factors[:, :1].expand(300, 3), atol=1e-5)
+        and 0.69 < factors.min() < factors.max() < 1.31
+    )
 
 
 def test_erased_rectangles_cover_the_shares_asked_for():
@@ -95,7 +108,9 @@ def test_erased_rectangles_cover_the_shares_asked_for():
     assert share[share > 0].min() > 0.07 and share.max() < 0.24
 
 
-@pytest.mark.parametrize("wrong", [{"crop": (0.0, 1.0)}, {"crop": (0.9, 0.2)}, {"ratio": (2.0, 1.0)}, {"erase_area": (0.5, 1.5)}])
+@pytest.mark.parametrize(
+    "wrong", [{"crop": (0.0, 1.0)}, {"crop": (0.9, 0.2)}, {"ratio": (2.0, 1.0)}, {"erase_area": (0.5, 1.5)}]
+)
 def test_limits_out_of_order_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Augment(**wrong)

@@ -32,15 +32,20 @@ def test_draws_do_not_depend_on_who_stands_beside():
 
 def test_seed_purpose_sample_and_view_each_change_the_draws():
     ids = np.random.default_rng(0).integers(0, 256, (2, 32), dtype=np.uint8)
-    keys = {int(sample_keys(seed, purpose, ids[i : i + 1], view)[0])
-            for seed in (0, 1) for purpose in ("a", "b") for i in (0, 1) for view in (0, 1, 2)}
+    keys = {
+        int(sample_keys(seed, purpose, ids[i : i + 1], view)[0])
+        for seed in (0, 1)
+        for purpose in ("a", "b")
+        for i in (0, 1)
+        for view in (0, 1, 2)
+    }
     assert len(keys) == 24
 
 
 def test_draws_fill_the_unit_interval_evenly():
     ids = np.random.default_rng(1).integers(0, 256, (20_000, 32), dtype=np.uint8)
     draws = uniforms(sample_keys(0, "augment", ids, 1), 3)
-    assert 0 <= draws.min() and draws.max() < 1
+    assert draws.min() >= 0 and draws.max() < 1
     counts = np.stack([np.histogram(draws[:, k], 20, (0, 1))[0] for k in range(3)])
     assert ((counts - 1000) ** 2 / 1000).sum(axis=1).max() < 50  # chi-square with 19 degrees: beyond 50 once in 10,000
     assert np.abs(np.corrcoef(draws.T) - np.eye(3)).max() < 0.03

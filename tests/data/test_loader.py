@@ -15,7 +15,11 @@ def plan(dataset):
 def test_batches_are_the_same_with_and_without_workers(dataset, policy):
     batches = Batches(dataset, plan(dataset), 3, Augment(policy=policy))
     for alone, helped in zip(load(batches, 0), load(batches, 2), strict=True):
-        assert torch.equal(alone.pixels, helped.pixels) and np.array_equal(alone.rows, helped.rows) and alone.view == helped.view
+        assert (
+            torch.equal(alone.pixels, helped.pixels)
+            and np.array_equal(alone.rows, helped.rows)
+            and alone.view == helped.view
+        )
 
 
 def test_a_policy_depends_on_the_sample_and_the_view_and_leaves_the_global_state_alone(dataset):

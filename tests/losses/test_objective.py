@@ -43,7 +43,10 @@ def test_multi_label_loss_is_the_mean_binary_cross_entropy_and_0_without_labels(
 
 def test_unlabelled_rows_send_no_gradient():
     logits = {"kind": torch.randn(4, 3, requires_grad=True), "tags": torch.randn(4, 2, requires_grad=True)}
-    labels = {"kind": torch.tensor([0, -1, 2, -1]), "tags": torch.tensor([[math.nan] * 2, [1, 0], [math.nan] * 2, [0, 1]])}
+    labels = {
+        "kind": torch.tensor([0, -1, 2, -1]),
+        "tags": torch.tensor([[math.nan] * 2, [1, 0], [math.nan] * 2, [0, 1]]),
+    }
     losses, _ = supervised((SINGLE, MULTI))(outputs(logits), batch(labels))
     losses.sum().backward()
     assert (logits["kind"].grad.abs().sum(dim=1) > 0).tolist() == [True, False, True, False]
@@ -61,16 +64,24 @@ def test_task_weights_scale_their_task_only():
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 def test_soft_loss_is_the_divergence_times_the_squared_temperature(temperature):
     logits, target = torch.randn(5, 3), torch.softmax(torch.randn(5, 3), dim=1)
-    for row, goal, loss in zip(logits.tolist(), target.tolist(), soft_loss(SINGLE, logits, target, temperature).tolist(), strict=True):
+    for row, goal, loss in zip(
+        logits.tolist(), target.tolist(), soft_loss(SINGLE, logits, target, temperature).tolist(), strict=True
+    ):
         said = softmax([value / temperature for value in row])
-        assert loss == pytest.approx(temperature**2 * sum(g * math.log(g / s) for g, s in zip(goal, said, strict=True)), abs=1e-4)
+        assert loss == pytest.approx(
+            temperature**2 * sum(g * math.log(g / s) for g, s in zip(goal, said, strict=True)), abs=1e-4
+        )
 
 
 def test_soft_loss_of_labels_is_the_mean_binary_divergence():
     logits, target = torch.randn(5, 2), torch.rand(5, 2)
-    for row, goal, loss in zip(logits.tolist(), target.tolist(), soft_loss(MULTI, logits, target, 2.0).tolist(), strict=True):
-        terms = [g * math.log(g / sigmoid(z / 2)) + (1 - g) * math.log((1 - g) / (1 - sigmoid(z / 2)))
-                 for z, g in zip(row, goal, strict=True)]
+    for row, goal, loss in zip(
+        logits.tolist(), target.tolist(), soft_loss(MULTI, logits, target, 2.0).tolist(), strict=True
+    ):
+        terms = [
+            g * math.log(g / sigmoid(z / 2)) + (1 - g) * math.log((1 - g) / (1 - sigmoid(z / 2)))
+            for z, g in zip(row, goal, strict=True)
+        ]
         assert loss == pytest.approx(4 * sum(terms) / 2, abs=1e-4)
 
 
@@ -86,7 +97,10 @@ def test_the_teachers_speak_also_where_there_is_no_label():
     target = torch.softmax(torch.randn(2, 3), dim=1)
     objective = distilled((SINGLE,), lambda task, batch: target, 2.0, 0.25, smoothing=0.1)
     found, _ = objective(outputs(logits), batch({"kind": torch.tensor([1, -1])}))
-    soft, hard = soft_loss(SINGLE, logits["kind"], target, 2.0), hard_loss(SINGLE, logits["kind"], torch.tensor([1, -1]), 0.1)
+    soft, hard = (
+        soft_loss(SINGLE, logits["kind"], target, 2.0),
+        hard_loss(SINGLE, logits["kind"], torch.tensor([1, -1]), 0.1),
+    )
     assert torch.allclose(found, 0.25 * soft + 0.75 * hard) and hard[1] == 0 and found[1] > 0
 
 

@@ -13,8 +13,17 @@ from components.models.settings import Architecture
 
 TASKS = (Task("shade", "single", ("dark", "light")), Task("hue", "multi", ("red", "green", "blue")))
 TINY = Architecture(name="resnet18", options={"layers": [1, 1, 1, 1], "channels": [8, 8, 16, 16]})
-NAMES = ["resnet18", "torchvision/resnet18", "mobilenetv3_small_050", "torchvision/mobilenet_v3_small", "vit_tiny_patch16_224",
-         "torchvision/shufflenet_v2_x0_5", "torchvision/densenet121", "torchvision/swin_t", "swin_tiny_patch4_window7_224"]
+NAMES = [
+    "resnet18",
+    "torchvision/resnet18",
+    "mobilenetv3_small_050",
+    "torchvision/mobilenet_v3_small",
+    "vit_tiny_patch16_224",
+    "torchvision/shufflenet_v2_x0_5",
+    "torchvision/densenet121",
+    "torchvision/swin_t",
+    "swin_tiny_patch4_window7_224",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -60,7 +69,9 @@ def test_the_resize_is_the_antialiased_one_of_torch_and_pillow(source, target):
     image = np.random.default_rng(0).integers(0, 256, (source, source), dtype=np.uint8)
     matrix = resize_matrix(source, target)
     ours = matrix @ image.astype(np.float32) @ matrix.T
-    theirs = interpolate(torch.from_numpy(image).float()[None, None], (target, target), mode="bilinear", antialias=True)[0, 0]
+    theirs = interpolate(
+        torch.from_numpy(image).float()[None, None], (target, target), mode="bilinear", antialias=True
+    )[0, 0]
     assert np.abs(ours - theirs.numpy()).max() < 1e-2
     pillow = np.asarray(Image.fromarray(image).resize((target, target), Image.Resampling.BILINEAR), np.float32)
     assert np.abs(ours - pillow).max() <= 1.01  # it rounds twice
@@ -74,9 +85,15 @@ def test_preprocessing_normalises_as_imagenet_does():
 
 
 def head(network):
-    return {"name": "x", "architecture": TINY.model_dump(mode="json"), "tasks": [task.to_json() for task in TASKS],
-            "geometry": geometry_head((40, 40), (32, 32), 128), "calibration": {t.name: {"temperature": 1.5} for t in TASKS},
-            "parameters": 1, "training": {}}
+    return {
+        "name": "x",
+        "architecture": TINY.model_dump(mode="json"),
+        "tasks": [task.to_json() for task in TASKS],
+        "geometry": geometry_head((40, 40), (32, 32), 128),
+        "calibration": {t.name: {"temperature": 1.5} for t in TASKS},
+        "parameters": 1,
+        "training": {},
+    }
 
 
 def test_a_saved_model_says_the_same_after_loading(tmp_path):
@@ -85,7 +102,9 @@ def test_a_saved_model_says_the_same_after_loading(tmp_path):
     model = load_model(tmp_path / "m")
     pixels = torch.randint(0, 256, (2, 40, 40, 3), dtype=torch.uint8)
     with torch.no_grad():
-        assert torch.equal(model.network(model.preprocess(pixels)).logits["hue"], network(model.preprocess(pixels)).logits["hue"])
+        assert torch.equal(
+            model.network(model.preprocess(pixels)).logits["hue"], network(model.preprocess(pixels)).logits["hue"]
+        )
     assert model.temperatures == {"shade": 1.5, "hue": 1.5}
 
 

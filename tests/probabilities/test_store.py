@@ -28,15 +28,27 @@ def teacher(dataset, tmp_path):
     network = build_network(TINY, dataset.tasks, (20, 17), 1).eval()
     for head in network.heads.values():
         torch.nn.init.normal_(head.weight, std=2.0, generator=torch.Generator().manual_seed(0))
-    head = {"name": "deep", "architecture": TINY.model_dump(mode="json"), "tasks": [t.to_json() for t in dataset.tasks],
-            "geometry": geometry_head(dataset.size, (20, 17), 128), "training": {}, "parameters": 1,
-            "calibration": {t.name: {"temperature": 1.0} for t in dataset.tasks}}
+    head = {
+        "name": "deep",
+        "architecture": TINY.model_dump(mode="json"),
+        "tasks": [t.to_json() for t in dataset.tasks],
+        "geometry": geometry_head(dataset.size, (20, 17), 128),
+        "training": {},
+        "parameters": 1,
+        "calibration": {t.name: {"temperature": 1.0} for t in dataset.tasks},
+    }
     save_model(tmp_path / "deep", head, network.state_dict())
     return load_model(tmp_path / "deep")
 
 
 def head(dataset, views=(0, 1, 2), sources=("deep",)):
-    return {"tasks": [t.to_json() for t in dataset.tasks], "sources": list(sources), "views": list(views), "dataset": "d", "shard_rows": 20}
+    return {
+        "tasks": [t.to_json() for t in dataset.tasks],
+        "sources": list(sources),
+        "views": list(views),
+        "dataset": "d",
+        "shard_rows": 20,
+    }
 
 
 def written(folder, dataset, teacher, views=(0, 1, 2)):
@@ -86,7 +98,9 @@ def test_a_restart_judges_only_what_is_missing_and_repeats_the_bits(tmp_path, da
     again.finish()
     assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
     files = sorted(path.relative_to(whole.path) for path in whole.path.rglob("*") if path.is_file())
-    assert files == sorted(path.relative_to(tmp_path / "parts") for path in (tmp_path / "parts").rglob("*") if path.is_file())
+    assert files == sorted(
+        path.relative_to(tmp_path / "parts") for path in (tmp_path / "parts").rglob("*") if path.is_file()
+    )
     assert all((whole.path / name).read_bytes() == (tmp_path / "parts" / name).read_bytes() for name in files)
 
 
@@ -127,9 +141,13 @@ def test_a_store_that_lacks_training_samples_is_refused(tmp_path, dataset, teach
 @given(arrays(np.float64, (4, 3), elements=st.floats(-8, 8)), st.floats(0.5, 8))
 def test_softening_log_probabilities_equals_softening_logits(logits, temperature):
     said = torch.log_softmax(torch.from_numpy(logits), dim=1)
-    assert torch.allclose(softened(said, temperature, "single"), torch.softmax(torch.from_numpy(logits) / temperature, dim=1))
+    assert torch.allclose(
+        softened(said, temperature, "single"), torch.softmax(torch.from_numpy(logits) / temperature, dim=1)
+    )
     labels = torch.nn.functional.logsigmoid(torch.from_numpy(logits))
-    assert torch.allclose(softened(labels, temperature, "multi"), torch.sigmoid(torch.from_numpy(logits) / temperature), atol=1e-3)
+    assert torch.allclose(
+        softened(labels, temperature, "multi"), torch.sigmoid(torch.from_numpy(logits) / temperature), atol=1e-3
+    )
 
 
 def test_several_teachers_are_averaged_as_probabilities():
@@ -146,4 +164,9 @@ def test_the_mean_over_views_is_taken_of_probabilities_without_underflow():
 def test_the_head_says_whose_words_and_views_it_holds(tmp_path, dataset, teacher):
     store, _ = written(tmp_path / "s", dataset, teacher)
     content = json.loads((store.path / "probabilities.json").read_text())
-    assert (content["schema"], content["dtype"], content["rows"], content["sources"]) == (1, "float16", len(dataset), ["deep"])
+    assert (content["schema"], content["dtype"], content["rows"], content["sources"]) == (
+        1,
+        "float16",
+        len(dataset),
+        ["deep"],
+    )

@@ -25,21 +25,34 @@ TINY = Architecture(name="resnet18", options={"layers": [1, 1, 1, 1], "channels"
 
 
 def recipe(**changes):
-    base = {"model": TINY, "epochs": 4, "batch": 8, "sizes": (16, 20), "precision": "fp32", "memory_format": "contiguous"}
+    base = {
+        "model": TINY,
+        "epochs": 4,
+        "batch": 8,
+        "sizes": (16, 20),
+        "precision": "fp32",
+        "memory_format": "contiguous",
+    }
     return Recipe(**(base | changes))
 
 
 def surroundings(work: Path, stop=lambda: False, seconds: float = 1e9, reports=None):
-    report = (lambda metrics, epoch: reports.append((epoch, metrics))) if reports is not None else (lambda metrics, epoch: None)
+    report = (
+        (lambda metrics, epoch: reports.append((epoch, metrics)))
+        if reports is not None
+        else (lambda metrics, epoch: None)
+    )
     return Surroundings(torch.device("cpu"), work, stop, report, lambda batches, total: batches, save_seconds=seconds)
 
 
 def reference(dataset, wish, seed, steps):
-    """Plain PyTorch, written out: the same batches and views, an ordinary loss, an ordinary optimiser, no checkpoints."""
+    """Plain PyTorch, written out: the same batches and views, an ordinary loss and optimiser, no checkpoints."""
     network = build_network(wish.model, dataset.tasks, size_of(wish, wish.epochs - 1, dataset.size), seed)
     decayed = [p for p in network.parameters() if p.ndim > 1]
     others = [p for p in network.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}], lr=2e-3)
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}], lr=2e-3
+    )
     rows, losses = dataset.rows("train"), []
     per_epoch = len(rows) // wish.batch
     total = per_epoch * wish.epochs
@@ -50,15 +63,21 @@ def reference(dataset, wish, seed, steps):
         epoch, place = divmod(step, per_epoch)
         order = generator(seed, "order", epoch).permutation(rows)
         part = order[place * wish.batch : (place + 1) * wish.batch]
-        factor = (step + 1) / rise if step < rise else 0.5 * (1 + math.cos(math.pi * (step - rise + 1) / (total - rise)))
+        factor = (
+            (step + 1) / rise if step < rise else 0.5 * (1 + math.cos(math.pi * (step - rise + 1) / (total - rise)))
+        )
         for group in optimizer.param_groups:
             group["lr"] = 2e-3 * factor
         torch.manual_seed(batch_seed(seed, "step", step))
         views = draw_views(wish.augment, seed, dataset.ids[part], epoch + 1, dataset.size[1] / dataset.size[0])
         images = render(torch.from_numpy(dataset.pixels(part)), views, size_of(wish, epoch, dataset.size))
         logits = network((images - mean[:, None, None]) / std[:, None, None]).logits
-        loss = torch.stack([cross_entropy(logits[name], target[part], ignore_index=-1, reduction="none", label_smoothing=0.1)
-                            for name, target in labels.items()]).sum(dim=0).sum() / len(part)
+        loss = torch.stack(
+            [
+                cross_entropy(logits[name], target[part], ignore_index=-1, reduction="none", label_smoothing=0.1)
+                for name, target in labels.items()
+            ]
+        ).sum(dim=0).sum() / len(part)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -71,11 +90,25 @@ def test_twelve_steps_equal_a_plain_loop_to_the_bit(dataset):
     steps = len(dataset.rows("train")) // wish.batch * wish.epochs
     network = build_network(wish.model, dataset.tasks, (20, 17), 3)
     state = State.fresh(network, build_optimizer(wish.optimizer, network))
-    job = Job(dataset, dataset.rows("train"), wish, supervised(dataset.tasks, 0.1), 3, torch.device("cpu"), lambda epoch: epoch + 1,
-              lambda epoch, figures: {}, lambda state: None, lambda: False, lambda batches, total: batches)
+    job = Job(
+        dataset,
+        dataset.rows("train"),
+        wish,
+        supervised(dataset.tasks, 0.1),
+        3,
+        torch.device("cpu"),
+        lambda epoch: epoch + 1,
+        lambda epoch, figures: {},
+        lambda state: None,
+        lambda: False,
+        lambda batches, total: batches,
+    )
     assert run(job, state) and state.step == steps >= 12
     plain, losses = reference(dataset, wish, 3, steps)
-    assert all(torch.equal(ours, theirs) for ours, theirs in zip(network.state_dict().values(), plain.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(ours, theirs)
+        for ours, theirs in zip(network.state_dict().values(), plain.state_dict().values(), strict=True)
+    )
     per_epoch = steps // wish.epochs
     means = [np.mean(losses[k * per_epoch : (k + 1) * per_epoch]) for k in range(wish.epochs)]
     assert [row["train/loss"] for row in state.history] == pytest.approx(means, rel=1e-6)
@@ -108,7 +141,10 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(dataset, tmp_pat
     newest.write_bytes(content)
     resumed = fit(goal, dataset, surroundings(tmp_path / "parts"))
     assert "is damaged" in capsys.readouterr().err
-    assert all(torch.equal(a, b) for a, b in zip(whole.network.state_dict().values(), resumed.network.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(whole.network.state_dict().values(), resumed.network.state_dict().values(), strict=True)
+    )
 
 
 def test_at_most_two_states_are_kept(dataset, tmp_path):
@@ -133,7 +169,9 @@ def test_the_average_follows_with_a_decay_that_starts_low():
             value.copy_(value + 1)
         follow(average, network, 0.3, step)
         decay = min(0.3, (1 + step) / (10 + step))
-        expected = {name: decay * kept + (1 - decay) * network.state_dict()[name].double() for name, kept in expected.items()}
+        expected = {
+            name: decay * kept + (1 - decay) * network.state_dict()[name].double() for name, kept in expected.items()
+        }
     for name, value in average.state_dict().items():
         if value.is_floating_point():
             assert torch.allclose(value.double(), expected[name], atol=1e-5)
