@@ -93,13 +93,13 @@ def allowed(name: str) -> str:
 
 
 def final_metrics(values: Mapping[str, Any], trained: bool) -> dict[str, float]:
-    """The numbers of a metrics.json; those of a trained model stand apart from the curves that have the same names.
+    """The numbers of a metrics.json; those of a model, being of the weights kept, stand apart from its curves.
 
     >>> final_metrics({"val/loss": 0.5, "best_epoch": 7}, trained=True)
-    {'kept/val/loss': 0.5, 'best_epoch': 7.0}
+    {'weights/val/loss': 0.5, 'best_epoch': 7.0}
     """
     flat = flat_metrics(values)
-    return {f"kept/{name}" if trained and "/" in name else name: value for name, value in flat.items()}
+    return {f"weights/{name}" if trained and "/" in name else name: value for name, value in flat.items()}
 
 
 def flat_metrics(values: Any, prefix: str = "") -> dict[str, float]:

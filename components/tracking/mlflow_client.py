@@ -16,7 +16,7 @@ from components.errors import TryAgain
 from components.storage import atomic
 from components.storage.locks import locked
 from components.tracking.journal import Record, now
-from components.tracking.where import tracking_uri
+from components.tracking.where import artifact_folder, tracking_uri
 
 KIND = "custom_model_development"  # the view for models, not the one for prompts
 BATCH = 1000  # metrics a request
@@ -38,7 +38,8 @@ class Server:
         found = self._client.get_experiment_by_name(name)
         if found is None:
             try:
-                return str(self._client.create_experiment(name, tags={"mlflow.experimentKind": KIND}))
+                tags = {"mlflow.experimentKind": KIND}
+                return str(self._client.create_experiment(name, artifact_folder(name), tags))
             except MlflowException:  # made by somebody else in between
                 found = self._client.get_experiment_by_name(name)
         if found is None or found.lifecycle_stage != "active":

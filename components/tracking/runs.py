@@ -41,7 +41,7 @@ class Child:
         """Note how the step ended and send what is left of its journal, in bounded time."""
         if self.journal is None:
             return
-        metrics = {f"run/{name}": float(value) for name, value in facts.items() if is_number(value)}
+        metrics = {f"work/{name}": float(value) for name, value in facts.items() if is_number(value)}
         tags = {f"stillhouse.{name}": value for name, value in facts.items() if isinstance(value, str) and value}
         tags |= {f"output.{name}": digest for name, digest in facts["outputs"].items()}
         self.closing = {

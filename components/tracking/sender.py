@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from components.storage import receipts
 from components.storage.digests import file_digest
 from components.tracking.journal import EMPTY, Record, claim, discard, files_folder, kept_journals, now, read_records
+from components.tracking.where import parent_lock
 
 if TYPE_CHECKING:
     from components.tracking.mlflow_client import Server
@@ -36,7 +37,7 @@ class Sending:
             raise ValueError(f"{path} does not begin as a journal does")
         self._head = records[0]
         self.closed = False
-        self._server = connect(self._head["experiment"], path.parent.parent / "mlflow-parent")
+        self._server = connect(self._head["experiment"], parent_lock(path))
         self.parent = "" if self._head["adopt"] else self._open_parent()
         self.run_id = self._head["adopt"] or self._server.child(
             self.parent, path.stem, self._head["section"], self._head["time"])

@@ -2,6 +2,7 @@
 
 import os
 import re
+from pathlib import Path
 
 # One call to a dead server blocks for four minutes under MLflow's own defaults; what the user sets stays.
 DEFAULTS = {
@@ -15,8 +16,32 @@ DEFAULTS = {
 
 
 def tracking_uri() -> str:
-    """MLFLOW_TRACKING_URI, else a database file in the current folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    """MLFLOW_TRACKING_URI, else a database file in the folder of the project."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_folder(Path.cwd())}mlflow.db"
+
+
+def project_folder(path: Path) -> str:
+    """The project that a path lies in if DVC runs a queued experiment there, in a copy that it removes; else "".
+
+    >>> project_folder(Path("/home/me/garments/.dvc/tmp/exps/tmpx1/.stillhouse")), project_folder(Path("/home/me"))
+    ('/home/me/garments/', '')
+    """
+    before, found, _ = path.as_posix().partition(".dvc/tmp/exps/")
+    return before if found else ""
+
+
+def artifact_folder(experiment: str) -> str | None:
+    """Where the files of runs go that a database of our own choice lists; None leaves it to the server."""
+    if os.environ.get("MLFLOW_TRACKING_URI"):
+        return None
+    folder = Path(project_folder(Path.cwd()) or Path.cwd()) / "mlartifacts" / re.sub(r"[^\w.-]", "_", experiment)
+    return folder.as_uri()
+
+
+def parent_lock(journal: Path) -> Path:
+    """What processes lock that look for the run of a pipeline, beside the folder of journals."""
+    project = project_folder(journal.absolute())
+    return (Path(project) / ".stillhouse" if project else journal.parent.parent) / "mlflow-parent"
 
 
 def shown_uri() -> str:

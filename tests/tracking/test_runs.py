@@ -92,7 +92,7 @@ def test_a_step_is_a_child_of_its_pipeline_run_with_all_that_is_known_of_it(
     assert (child.info.status, parent.info.status) == ("FINISHED", "FINISHED")
     assert child.data.params == {"brew.strength": "1", "brew.washes": "[]"}
     assert history(child, "loss") == [(0, 1.0), (1, 0.5), (2, 1 / 3)]
-    assert child.data.metrics["test/taste"] == 0.5 and child.data.metrics["run/litres_per_second"] == 2.5
+    assert child.data.metrics["test/taste"] == 0.5 and child.data.metrics["work/litres_per_second"] == 2.5
     tags = child.data.tags
     assert tags["output.wash"] == facts["outputs"]["wash"] and tags["input.sugar"] == facts["inputs"]["sugar"]
     assert [tags[f"stillhouse.{name}"] for name in ("step", "section", "key")] == ["brew", "brew", facts["key"]]
@@ -130,6 +130,18 @@ def test_the_key_is_the_experiment_s_or_that_of_commit_settings_and_data(monkeyp
     for variable in ("KFP_RUN_ID", "DVC_EXP_NAME", "STILLHOUSE_RUN"):  # each outranks the one before
         monkeypatch.setenv(variable, f"by {variable}")
         assert pipeline_of({}).key == f"by {variable}"
+
+
+def test_a_queued_experiment_of_dvc_lands_in_the_database_of_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    project, copy = Path().absolute(), Path(".dvc/tmp/exps/tmp1")
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(copy)
+    run_brew(Path(), TRACKED)
+    assert not Path("mlflow.db").exists()
+    monkeypatch.chdir(project)
+    child = runs()["brew"]
+    assert Path("mlartifacts").is_dir() and not Path(".dvc/tmp/exps/tmp1/mlartifacts").exists()
+    assert Path(client().download_artifacts(child.info.run_id, "metrics.json")).exists()
 
 
 def test_a_run_that_was_handed_to_us_is_filled_and_not_ended(monkeypatch: pytest.MonkeyPatch) -> None:
