@@ -74,7 +74,8 @@ class Tracer:
         if made is not None:
             return self.tree(port, made)
         if reader.roots.get(port) == digest:
-            return Node(port, digest, step="raw", about=images(reader.path))
+            listing = self.catalogue.find(reader.inputs.get("manifest", "")) or reader
+            return Node(port, digest, step="raw", about=images(listing.path))
         maker = f"train@{port.partition('/')[2]}" if "/" in port else MAKERS.get(port, "")
         return Node(port, digest, problem=NOT_HERE, remedy=f"dvc checkout, or dvc repro {maker}".rstrip())
 

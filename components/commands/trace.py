@@ -29,8 +29,9 @@ def command(options: argparse.Namespace) -> None:
     if not path.exists():
         raise UserError(f"{path} does not exist", "name an artifact (models/student), a report or an image")
     catalogue = Catalogue(Path())
-    row = None if path.is_dir() else sample_row(path, catalogue)
-    made = row[0] if row else locate(path, catalogue)
+    known = catalogue.find(file_digest(path)) if path.is_file() else None
+    row = sample_row(path, catalogue) if path.is_file() and known is None else None
+    made = row[0] if row else known or locate(path, catalogue)
     tree = Tracer(catalogue, options.verify).tree(made.path.name, made)
     if options.json:
         print(json.dumps({"image": row[1] if row else None, "tree": asdict(tree)}, indent=1, ensure_ascii=False))
@@ -41,13 +42,8 @@ def command(options: argparse.Namespace) -> None:
 
 
 def locate(path: Path, catalogue: Catalogue) -> Made:
-    """What made a path: its own receipt, a run.json that knows its bytes, or the artifact it lies in."""
-    if receipts.is_sealed(path):
-        return catalogue.sealed(path)
-    made = catalogue.find(file_digest(path)) if path.is_file() else None
-    around = [folder for folder in path.parents if receipts.is_sealed(folder)]
-    if made is not None:
-        return made
+    """The artifact that a path is or lies in; UserError where it is in none."""
+    around = [folder for folder in (path, *path.parents) if receipts.is_sealed(folder)]
     if around:
         return catalogue.sealed(around[0])
     remedy = "name an artifact such as exported or models/student"
