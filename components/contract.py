@@ -19,6 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from components import process
 from components.errors import Terminated, UsageError
 from components.ports import Input as Input  # the ports are part of what a step is declared with
 from components.ports import Inputs as Inputs
@@ -135,7 +136,7 @@ def run_step(step: Step, settings: Settings, section: str, paths: Mapping[str, P
 
     Raises UserError for bad inputs, TryAgain where an output is being written by another process.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait stall a shared machine
+    process.prepare()
     settings = settings.resolved()
     inputs = bind_inputs(step.ports, settings, paths)
     outputs = {name: paths[name] for name, port in step.ports.items() if port.kind == "output"}
