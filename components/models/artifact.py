@@ -43,10 +43,15 @@ def count_parameters(network: nn.Module) -> int:
 def save_model(folder: Path, head: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
     """Write `model.json` and `model.safetensors` into a new folder."""
     folder.mkdir(parents=True)
-    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, folder / "model.safetensors")
+    save_weights(folder / "model.safetensors", weights)
     whole = {"schema": SCHEMA, "kind": "model", **head}
     text = json.dumps(whole, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
     (folder / "model.json").write_text(text + "\n", encoding="utf-8")
+
+
+def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """Write tensors by name, wherever they are and however they lie in memory."""
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, path)
 
 
 def load_model(folder: Path) -> Model:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from components.data.dataset import Dataset
 from components.data.loader import Batch
@@ -16,7 +17,7 @@ from components.errors import UserError
 from components.evaluation.calibration import fit_temperature, labelled
 from components.evaluation.metrics import log_probabilities, measure
 from components.losses.objective import Objective
-from components.models.artifact import count_parameters, save_model
+from components.models.artifact import count_parameters, save_model, save_weights
 from components.models.inference import network_logits
 from components.models.network import Network, build_network
 from components.models.preprocessing import Preprocess, geometry_head
@@ -46,15 +47,21 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained network, the head that describes it, and its learning curve."""
+    """A trained network, the head that describes it, its learning curve, and the weights of the last epoch.
+
+    last: empty where the last epoch is the one that the network holds.
+    """
 
     network: Network
     head: dict[str, Any]
     history: list[dict[str, float]]
+    last: dict[str, Tensor]
 
     def save(self, folder: Path) -> None:
-        """Write the Model artifact."""
-        save_model(folder, self.head, {name: tensor.cpu() for name, tensor in self.network.state_dict().items()})
+        """Write the Model artifact, and `last.safetensors` beside it where the best epoch was an earlier one."""
+        save_model(folder, self.head, self.network.state_dict())
+        if self.last:
+            save_weights(folder / "last.safetensors", self.last)
 
 
 @dataclass(frozen=True)
@@ -129,13 +136,15 @@ class _Watch:
 
     def finish(self) -> Fitted:
         network = self.state.network
+        final = self.state.best_epoch + 1 == self.goal.recipe.epochs
+        last = {} if final else {name: tensor.clone() for name, tensor in self.state.average.state_dict().items()}
         network.load_state_dict(self.state.best)
         network.float().eval()
         assert isinstance(network, Network)
         logits = network_logits(network, self.preprocess, self.dataset, self.rows)
         temperatures = {task.name: fit_temperature(logits[task.name], self.dataset.labels(task)[self.rows], task.kind)
                         for task in self.dataset.tasks}
-        return Fitted(network, self._head(network, temperatures), self.state.history)
+        return Fitted(network, self._head(network, temperatures), self.state.history, last)
 
     def _head(self, network: Network, temperatures: dict[str, float]) -> dict[str, Any]:
         recipe = self.goal.recipe

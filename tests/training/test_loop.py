@@ -1,10 +1,12 @@
 import copy
+import json
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
 
 from components.data.augment import draw_views, render
@@ -145,6 +147,18 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(dataset, tmp_pat
         torch.equal(a, b)
         for a, b in zip(whole.network.state_dict().values(), resumed.network.state_dict().values(), strict=True)
     )
+
+
+def test_the_last_epoch_is_kept_beside_an_earlier_best_one(dataset, tmp_path):
+    for select in ("best", "last"):
+        goal = Goal("x", recipe(epochs=6, select=select), supervised(dataset.tasks), 0)
+        fitted = fit(goal, dataset, surroundings(tmp_path / f"work-{select}"))
+        fitted.save(tmp_path / select)
+    final = load_file(tmp_path / "last" / "model.safetensors")
+    assert not (tmp_path / "last" / "last.safetensors").exists()
+    best_epoch = json.loads((tmp_path / "best" / "model.json").read_text())["training"]["best_epoch"]
+    kept = tmp_path / "best" / ("model.safetensors" if best_epoch == 6 else "last.safetensors")
+    assert all(torch.equal(tensor, final[name]) for name, tensor in load_file(kept).items())
 
 
 def test_at_most_two_states_are_kept(dataset, tmp_path):
