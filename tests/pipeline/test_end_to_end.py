@@ -52,7 +52,8 @@ def test_the_pages_show_themselves_in_a_browser(finished: Project, tmp_path: Pat
     quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-sync", "--no-first-run",
              "--disable-background-networking", "--disable-component-update", f"--user-data-dir={tmp_path / 'user'}"]
     subprocess.run([browser, *quiet, f"--window-size={width},1600", f"--screenshot={picture}",
-                    (finished.path / "reports" / page).absolute().as_uri()], check=True, capture_output=True, timeout=90)
+                    (finished.path / "reports" / page).absolute().as_uri()],
+                   check=True, capture_output=True, timeout=90)
     with Image.open(picture) as image:
         assert image.width == width
         colours = image.convert("RGB").getcolors(1 << 24)
