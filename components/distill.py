@@ -32,7 +32,7 @@ def distill(settings: Distill, /, *, dataset: Input, probabilities: Input, model
             curves: Output) -> None:
     """Train the student on a Dataset's images and the teachers' stored probabilities alone."""
     from components.data.dataset import Dataset
-    from components.losses.distillation import distilled
+    from components.losses.distillation import Blend, distilled
     from components.probabilities.judging import Program
     from components.probabilities.store import Store
     from components.probabilities.targets import read_targets
@@ -45,9 +45,9 @@ def distill(settings: Distill, /, *, dataset: Input, probabilities: Input, model
     if exact:
         store.require({"augmentation": Program(settings.student.augment, settings.seed, samples.size).digest()})
     targets = read_targets(store, samples, settings.temperature, settings.match)
-    objective = distilled(samples.tasks, targets.of, settings.temperature, settings.weight, settings.student.smoothing)
-    stored = len(store.views) - 1
-    goal = Goal("distilled", settings.student, objective, settings.seed,
+    recipe, stored = settings.student, len(store.views) - 1
+    blend = Blend(settings.temperature, settings.weight, recipe.smoothing, recipe.task_weights)
+    goal = Goal("distilled", recipe, distilled(samples.tasks, targets.of, blend), settings.seed,
                 lambda epoch: 1 + (epoch % stored if exact else epoch))
     with deferred_termination() as stop:
         fitted = fit(goal, samples, surroundings(settings.runtime, "distilled", stop))

@@ -1,6 +1,7 @@
 """Learning from what teachers said: soft targets at a temperature beside the hard label."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -8,7 +9,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax
 
 from components.data.loader import Batch
 from components.data.tasks import Task
-from components.losses.objective import Objective, hard_loss
+from components.losses.objective import Objective, hard_loss, task_factors, weighted_sum
 from components.models.outputs import Outputs
 
 
@@ -28,17 +29,27 @@ def soft_loss(task: Task, logits: Tensor, target: Tensor, temperature: float) ->
     return divergence
 
 
-def distilled(tasks: tuple[Task, ...], targets: Callable[[str, Batch], Tensor], temperature: float, weight: float,
-              smoothing: float = 0.0) -> Objective:
-    """The objective of distillation: `weight` on the teachers, the rest on the hard label where there is one."""
+@dataclass(frozen=True)
+class Blend:
+    """How teachers and labels share the loss: `weight` is the teachers' part; `tasks` weighs each task's loss."""
+
+    temperature: float
+    weight: float
+    smoothing: float = 0.0
+    tasks: Mapping[str, float] = field(default_factory=dict)
+
+
+def distilled(tasks: tuple[Task, ...], targets: Callable[[str, Batch], Tensor], blend: Blend) -> Objective:
+    """The objective of distillation: soft targets for every sample, the hard label where there is one."""
+    factors = task_factors(tasks, blend.tasks)
 
     def objective(outputs: Outputs, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         parts: dict[str, Tensor] = {}
         for task in tasks:
             logits = outputs.logits[task.name].float()
-            soft = soft_loss(task, logits, targets(task.name, batch).to(logits.device), temperature)
-            hard = hard_loss(task, logits, batch.labels[task.name], smoothing)
-            parts[task.name] = weight * soft + (1 - weight) * hard
-        return torch.stack(list(parts.values())).sum(dim=0), parts
+            soft = soft_loss(task, logits, targets(task.name, batch).to(logits.device), blend.temperature)
+            hard = hard_loss(task, logits, batch.labels[task.name], blend.smoothing)
+            parts[task.name] = blend.weight * soft + (1 - blend.weight) * hard
+        return weighted_sum(parts, factors), parts
 
     return objective

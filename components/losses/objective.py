@@ -1,6 +1,7 @@
 """Per-sample losses of every task, masked where a sample is not labelled; reduced once, by the loop."""
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TypeAlias
 
 import torch
@@ -9,6 +10,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from components.data.loader import Batch
 from components.data.tasks import Task
+from components.errors import UserError
 from components.models.outputs import Outputs
 
 # (outputs, batch) -> (loss per sample [N], parts by name [N])
@@ -29,15 +31,28 @@ def hard_loss(task: Task, logits: Tensor, labels: Tensor, smoothing: float = 0.0
     return torch.where(known, loss, 0.0)
 
 
+def task_factors(tasks: tuple[Task, ...], weights: Mapping[str, float]) -> dict[str, float]:
+    """The weight of every task's loss, 1 where none is given; UserError for a name that is no task."""
+    names = [task.name for task in tasks]
+    for name in weights:
+        if name not in names:
+            raise UserError(f"task_weights names {name}, which is no task", f"expected some of {', '.join(names)}")
+    return {name: weights.get(name, 1.0) for name in names}
+
+
+def weighted_sum(parts: Mapping[str, Tensor], factors: Mapping[str, float]) -> Tensor:
+    """The sum over tasks of losses [N] times their task's weight."""
+    return torch.stack([factors[name] * part for name, part in parts.items()]).sum(dim=0)
+
+
 def supervised(tasks: tuple[Task, ...], smoothing: float = 0.0,
-               weights: Mapping[str, float] | None = None) -> Objective:
+               weights: Mapping[str, float] = MappingProxyType({})) -> Objective:
     """The objective of plain training: the weighted sum over tasks of masked cross-entropies."""
-    factors = dict(weights or {})
+    factors = task_factors(tasks, weights)
 
     def objective(outputs: Outputs, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         parts = {task.name: hard_loss(task, outputs.logits[task.name].float(), batch.labels[task.name], smoothing)
                  for task in tasks}
-        total = torch.stack([factors.get(name, 1.0) * part for name, part in parts.items()]).sum(dim=0)
-        return total, parts
+        return weighted_sum(parts, factors), parts
 
     return objective

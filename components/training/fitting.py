@@ -1,5 +1,6 @@
 """From a recipe and an objective to a sealed, calibrated model: what training and distilling share."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -80,6 +81,9 @@ def fit(goal: Goal, dataset: Dataset, around: Surroundings) -> Fitted | None:
     rows = labelled_rows(dataset, "train")
     if not len(rows):
         raise UserError("the train split has no labelled sample", "check the labels and the findings of validate")
+    if max(goal.recipe.sizes) > dataset.size[0]:
+        print(f"warning: {goal.name} looks at {max(goal.recipe.sizes)} pixels, but {dataset.size[0]} are stored; "
+              "raise index.size to see more", file=sys.stderr)
     size = size_of(goal.recipe, goal.recipe.epochs - 1, dataset.size)
     network = build_network(goal.recipe.model, dataset.tasks, size, goal.seed)
     place(network, around.device, goal.recipe.memory_format)

@@ -82,7 +82,7 @@ def train_step(job: Job, state: State, batch: Batch, normalise: Normalise, size:
     with torch.autocast(job.device.type, torch.bfloat16, enabled=job.recipe.precision == "bf16"):
         outputs: Outputs = state.network(images)
     losses, parts = job.objective(outputs, batch)
-    weight = batch.weight.sum()
+    weight = batch.weight.sum().clamp_min(1e-12)  # samples of weight 0 teach nothing, which is no error
     loss = (losses * batch.weight).sum() / weight
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]

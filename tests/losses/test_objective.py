@@ -6,7 +6,8 @@ import torch
 
 from components.data.loader import Batch
 from components.data.tasks import Task
-from components.losses.distillation import distilled, soft_loss
+from components.errors import UserError
+from components.losses.distillation import Blend, distilled, soft_loss
 from components.losses.objective import hard_loss, supervised
 from components.models.outputs import Outputs
 
@@ -61,6 +62,25 @@ def test_task_weights_scale_their_task_only():
     assert torch.allclose(weighted - plain, 2 * parts["kind"])
 
 
+def test_a_weight_for_a_task_that_is_none_is_refused_by_name():
+    with pytest.raises(UserError, match="task_weights names kid, which is no task") as raised:
+        supervised((SINGLE, MULTI), weights={"kid": 2.0})
+    assert "kind, tags" in raised.value.remedy
+
+
+def test_distillation_weighs_tasks_as_plain_training_does():
+    logits = {"kind": torch.randn(4, 3), "tags": torch.randn(4, 2)}
+    labels = {"kind": torch.tensor([0, 1, 2, 0]), "tags": torch.ones(4, 2)}
+    targets = {"kind": torch.softmax(torch.randn(4, 3), dim=1), "tags": torch.rand(4, 2)}
+
+    def asked(blend):
+        return distilled((SINGLE, MULTI), lambda task, _: targets[task], blend)(outputs(logits), batch(labels))
+
+    plain, parts = asked(Blend(2.0, 0.5))
+    weighted, _ = asked(Blend(2.0, 0.5, tasks={"tags": 4.0}))
+    assert torch.allclose(weighted - plain, 3 * parts["tags"], atol=1e-5)
+
+
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 def test_soft_loss_is_the_divergence_times_the_squared_temperature(temperature):
     logits, target = torch.randn(5, 3), torch.softmax(torch.randn(5, 3), dim=1)
@@ -95,7 +115,7 @@ def test_imitating_exactly_costs_nothing_and_the_gradient_vanishes():
 def test_the_teachers_speak_also_where_there_is_no_label():
     logits = {"kind": torch.randn(2, 3)}
     target = torch.softmax(torch.randn(2, 3), dim=1)
-    objective = distilled((SINGLE,), lambda task, batch: target, 2.0, 0.25, smoothing=0.1)
+    objective = distilled((SINGLE,), lambda task, batch: target, Blend(2.0, 0.25, 0.1))
     found, _ = objective(outputs(logits), batch({"kind": torch.tensor([1, -1])}))
     soft, hard = (
         soft_loss(SINGLE, logits["kind"], target, 2.0),

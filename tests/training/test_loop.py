@@ -216,6 +216,19 @@ def test_biases_and_norms_are_not_decayed():
     assert len(decayed["params"]) + len(plain["params"]) == len(list(network.parameters()))
 
 
+def test_more_pixels_than_are_stored_are_warned_of(dataset, tmp_path, capsys):
+    fit(Goal("x", recipe(epochs=1, sizes=(16, 32)), supervised(dataset.tasks), 0), dataset, surroundings(tmp_path))
+    assert "x looks at 32 pixels, but 24 are stored; raise index.size" in capsys.readouterr().err
+
+
+def test_samples_without_weight_teach_nothing(dataset, tmp_path):
+    dataset.samples["weight"] = 0.0
+    goal = Goal("x", recipe(optimizer=Optimizer(weight_decay=0.0), epochs=2), supervised(dataset.tasks), 0)
+    fitted = fit(goal, dataset, surroundings(tmp_path))
+    start = build_network(TINY, dataset.tasks, size_of(goal.recipe, 1, dataset.size), 0)
+    assert all(torch.equal(a, b) for a, b in zip(start.parameters(), fitted.network.parameters(), strict=True))
+
+
 def test_learning_happens_and_every_epoch_is_reported(dataset, tmp_path):
     reports = []
     wish = recipe(epochs=25, sizes=(20,), augment=Augment(saturation=0, brightness=0.1, contrast=0.1, erase=0))
