@@ -22,17 +22,18 @@ Floats = NDArray[np.float64]
 Slope = Callable[[float], tuple[float, float]]
 
 
-def fit_temperature(logits: NDArray[Any], labels: NDArray[Any], kind: str) -> float:
+def fit_temperature(logits: NDArray[Any], labels: NDArray[Any], kind: str, what: str = "a task") -> float:
     """The temperature that minimises the log-loss of `logits / temperature`, within [0.05, 20].
 
     logits: float [N, C]. labels: int64 [N] with -1 for none, or for kind `multi` float [N, C] with NaN rows for none.
+    what: whose task it is, for warnings.
     The order of samples has no influence. Fewer than 2 labelled samples give 1.0 and a warning on stderr.
     Raises UserError for logits that are not finite.
     """
     known = labelled(labels)
     count = int(known.sum())
     if count < LEAST_SAMPLES:
-        print(f"warning: {count} labelled samples are too few to fit a temperature; it stays 1.0", file=sys.stderr)
+        warn(what, f"{count} labelled samples are too few to fit a temperature; it stays 1.0")
         return 1.0
     scores = np.asarray(logits, np.float64)[known]
     if not np.isfinite(scores).all():
@@ -40,8 +41,13 @@ def fit_temperature(logits: NDArray[Any], labels: NDArray[Any], kind: str) -> fl
     slope = (_multi_slope if kind == "multi" else _single_slope)(scores, labels[known])
     temperature = 1.0 / _root(slope)
     if temperature in (LOWEST, HIGHEST):
-        print(f"warning: the best temperature lies beyond the bound {temperature:g}, which is taken", file=sys.stderr)
+        warn(what, f"the best temperature lies beyond the bound {temperature:g}, which is taken")
     return temperature
+
+
+def warn(what: str, message: str) -> None:
+    """Say on stderr what was skipped or adjusted, and for whom."""
+    print(f"warning: {what}: {message}", file=sys.stderr)
 
 
 def labelled(labels: NDArray[Any]) -> NDArray[np.bool_]:

@@ -146,8 +146,10 @@ class _Watch:
         network.float().eval()
         assert isinstance(network, Network)
         logits = network_logits(network, self.preprocess, self.dataset, self.rows)
-        temperatures = {task.name: fit_temperature(logits[task.name], self.dataset.labels(task)[self.rows], task.kind)
-                        for task in self.dataset.tasks}
+        temperatures = {
+            task.name: fit_temperature(logits[task.name], self.dataset.labels(task)[self.rows], task.kind,
+                                       f"{self.goal.name}, {task.name}")
+            for task in self.dataset.tasks}
         return Fitted(network, self._head(network, temperatures), self.state.history, last)
 
     def _head(self, network: Network, temperatures: dict[str, float]) -> dict[str, Any]:
