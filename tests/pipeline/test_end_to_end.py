@@ -100,7 +100,7 @@ def step_of(state: Path) -> int:
 
 def test_a_killed_dvc_leaves_no_step_behind_and_the_next_one_goes_on(finished: Project, project: Project) -> None:
     running = project.start("dvc", "repro", "train@deep")
-    wait_for(lambda: list(project.path.glob(".stillhouse/work/*/state-*")), "a checkpoint")
+    wait_for(lambda: list((project.path / ".stillhouse" / "work").glob("*/state-*")), "a checkpoint")
     assert project.processes("stillhouse", "train")
     kill(running.pid)
     running.wait()
