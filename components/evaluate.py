@@ -56,8 +56,8 @@ def ask_all(settings: Evaluate, dataset: Path, models: dict[str, Path]) -> "Scor
     import sys
 
     from components.data.dataset import Dataset
-    from components.evaluation.scoring import judge, latency, refuse_misfit, rows_by_split, score
-    from components.models.artifact import load_model
+    from components.evaluation.scoring import judge, latency, rows_by_split, score
+    from components.models.artifact import load_model, refuse_misfit
     from components.tracking.journal import log_metrics
     from components.training.devices import pick_device
 

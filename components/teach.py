@@ -26,7 +26,7 @@ class Teach(Settings):
 def teach(settings: Teach, /, *, dataset: Input, teachers: Inputs, probabilities: Output, metrics: Output) -> None:
     """Store what each teacher says of every sample and view."""
     from components.data.dataset import Dataset
-    from components.models.artifact import load_model
+    from components.models.artifact import load_model, refuse_misfit
     from components.probabilities.judging import Program, judge_shard
     from components.probabilities.store import StoreWriter
     from components.storage.receipts import digest
@@ -41,7 +41,7 @@ def teach(settings: Teach, /, *, dataset: Input, teachers: Inputs, probabilities
     writer = StoreWriter(work_folder() / "store", head, samples.ids)
     for name, path in teachers.items():
         model = load_model(path)
-        refuse_other_tasks(name, model.head["tasks"], head["tasks"])
+        refuse_misfit(name, model.head, samples)
         model.network.to(pick_device(settings.runtime.device))
         model.preprocess.to(pick_device(settings.runtime.device))
         missing = [shard for shard in range(writer.shard_count()) if not writer.has(name, shard)]
@@ -50,15 +50,6 @@ def teach(settings: Teach, /, *, dataset: Input, teachers: Inputs, probabilities
     writer.finish()
     shutil.copytree(writer.folder, probabilities)
     write_metrics(metrics, probabilities, samples)
-
-
-def refuse_other_tasks(name: str, theirs: Any, ours: Any) -> None:
-    """UserError where a teacher knows other tasks or classes than the Dataset."""
-    from components.errors import UserError
-
-    if theirs != ours:
-        raise UserError(f"teacher {name} was trained for other tasks or classes than the Dataset",
-                        f"train it again: dvc repro train@{name}")
 
 
 def write_metrics(path: Path, probabilities: Path, samples: Any) -> None:

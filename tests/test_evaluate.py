@@ -141,10 +141,11 @@ def test_the_same_inputs_give_the_same_bytes(root: Path, tmp_path: Path) -> None
     ("geometry.pad", {"geometry": {"stored": [28, 36], "input": [24, 24], "pad": 0}}),
     ("tasks.trim.classes", {"tasks": [{"name": "kind", "kind": "single", "classes": KIND},
                                       {"name": "trim", "kind": "multi", "classes": ["zip", "buttons", "ribbon"]}]}),
+    ("name is narrow; expected wide", {"name": "narrow"}),
     ("tasks is", {"tasks": [{"name": "kind", "kind": "single", "classes": KIND}]}),
 ])
 def test_a_model_made_for_something_else_is_refused_by_name_and_field(field: str, change: dict, tmp_path: Path) -> None:
-    from components.evaluation.scoring import refuse_misfit
+    from components.models.artifact import refuse_misfit
 
     dataset = Dataset.open(write_photographs(tmp_path / "dataset", 12))
     head = json.loads((write_small_model(tmp_path / "wide", "wide", dataset) / "model.json").read_text())

@@ -136,7 +136,7 @@ def class_counts(samples: pd.DataFrame, task: Task) -> dict[str, dict[str, int]]
 
 
 def copy_examples(root: Path, samples: pd.DataFrame, folder: Path) -> list[str]:
-    """Copy the first raw files of test (else of val), so that an export can be checked without the raw folder."""
+    """Copy the first raw files of test, so that an export can be checked without the raw folder."""
     folder.mkdir()
     chosen = samples[samples["split"] == "test"].head(EXAMPLES)
     names = []

@@ -121,4 +121,4 @@ def parity_head(parity: Parity, limit: float) -> Mapping[str, Any]:
     """What `parity.json` says."""
     return {"schema": 1, "kind": "parity", "examples": parity.examples, "batches": sorted({1, parity.examples}),
             "max_difference": parity.difference, "limit": limit, "tasks": parity.tasks,
-            "embedding_relative": parity.embedding, "pixels": 0}
+            "embedding_relative": parity.embedding}

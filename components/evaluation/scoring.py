@@ -2,7 +2,6 @@
 
 import statistics
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,22 +65,6 @@ class Scores:
     def labels(self, task: Task, split: str = "") -> NDArray[Any]:
         """The labels of a split's samples, the main split's unless another is named."""
         return self.dataset.labels(task)[self.rows[self.splits[split or self.main]]]
-
-
-def refuse_misfit(name: str, head: Mapping[str, Any], dataset: Dataset) -> None:
-    """UserError, naming model and field, where a model was made for other tasks or another geometry."""
-    stored = dataset.head["geometry"]
-    theirs = _fields(head["tasks"], head["geometry"]["stored"], head["geometry"]["pad"])
-    ours = _fields([task.to_json() for task in dataset.tasks], stored["size"], stored["pad"])
-    for field in sorted(theirs.keys() | ours.keys(), key=lambda key: (key != "tasks", key)):
-        if theirs.get(field) != ours.get(field):
-            raise UserError(f"model {name}: {field} is {theirs.get(field)}; the Dataset's is {ours.get(field)}",
-                            "the model was trained on another Dataset; train it again: dvc repro")
-
-
-def _fields(tasks: list[dict[str, Any]], stored: list[int], pad: int) -> dict[str, Any]:
-    each = {f"tasks.{task['name']}.{field}": task[field] for task in tasks for field in ("kind", "classes")}
-    return {"tasks": [task["name"] for task in tasks], "geometry.stored": stored, "geometry.pad": pad} | each
 
 
 def rows_by_split(dataset: Dataset, splits: tuple[str, ...]) -> tuple[NDArray[np.int64], dict[str, NDArray[np.int64]]]:

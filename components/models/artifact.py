@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from components.data.dataset import Dataset
 from components.data.tasks import Task, read_tasks
 from components.errors import UserError
 from components.models.network import Network, build_network
@@ -83,6 +84,22 @@ def load_weights(network: nn.Module, path: Path) -> None:
             raise UserError(f"{path}: {name} is {given.get(name, 'missing')}; the network has {own.get(name, 'none')}",
                             "the weights belong to another architecture; make the model again: dvc repro")
     network.load_state_dict(tensors)
+
+
+def refuse_misfit(name: str, head: Mapping[str, Any], dataset: Dataset) -> None:
+    """UserError, naming model and field, where a model has another name or was made for other tasks or geometry."""
+    stored = dataset.head["geometry"]
+    theirs = {"name": head["name"]} | _fields(head["tasks"], head["geometry"]["stored"], head["geometry"]["pad"])
+    ours = {"name": name} | _fields([task.to_json() for task in dataset.tasks], stored["size"], stored["pad"])
+    for field in sorted(theirs.keys() | ours.keys(), key=lambda key: (key != "tasks", key)):
+        if theirs.get(field) != ours.get(field):
+            raise UserError(f"model {name}: {field} is {theirs.get(field)}; expected {ours.get(field)}",
+                            "the model was made for something else than this Dataset; train it again: dvc repro")
+
+
+def _fields(tasks: list[dict[str, Any]], stored: list[int], pad: int) -> dict[str, Any]:
+    each = {f"tasks.{task['name']}.{field}": task[field] for task in tasks for field in ("kind", "classes")}
+    return {"tasks": [task["name"] for task in tasks], "geometry.stored": stored, "geometry.pad": pad} | each
 
 
 def _pair(values: list[int]) -> tuple[int, int]:
