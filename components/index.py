@@ -27,5 +27,6 @@ def index(settings: Index, /, *, source: Source, manifest: Input, dataset: Outpu
     from components.data.pool import processes
 
     geometry = Geometry(settings.size, settings.pad, settings.shard_mb)
-    figures = build(source, Manifest.open(manifest), geometry, dataset, processes(settings.runtime.threads))
+    listed = Manifest.open(manifest)
+    figures = build(source, listed.kept(), listed.tasks, geometry, dataset, processes(settings.runtime.threads))
     metrics.write_text(json.dumps(figures, sort_keys=True, indent=1, allow_nan=False) + "\n", encoding="utf-8")

@@ -15,7 +15,7 @@ import pyarrow as pa
 from components.data import shards
 from components.data.dataset import SCHEMA, SPLITS
 from components.data.decoding import IMAGE_SUFFIXES, decode, letterbox
-from components.data.manifest import Manifest, write_table
+from components.data.manifest import write_table
 from components.data.pool import ordered
 from components.data.reading import labels_of
 from components.data.tasks import Task
@@ -38,21 +38,22 @@ class Geometry:
     shard_mb: int
 
 
-def build(root: Path, manifest: Manifest, geometry: Geometry, folder: Path, processes: int) -> dict[str, int]:
-    """Write a Dataset from the files that a manifest keeps and return its figures.
+def build(root: Path, kept: pd.DataFrame, tasks: Sequence[Task], geometry: Geometry, folder: Path,
+          processes: int) -> dict[str, int]:
+    """Write a Dataset from the rows of a manifest and the files that they name, and return its figures.
 
-    Raises UserError for a file that has changed.
+    kept: every row with its split. Raises UserError for a file that has changed.
     """
-    samples = in_order(manifest.kept())
+    samples = in_order(kept)
     folder.mkdir()
     rows = shards.rows_per_shard(geometry.size, geometry.shard_mb)
     names = shards.create(folder / "shards", len(samples), rows, geometry.size)
     store_pixels(root, samples, geometry, folder / "shards", processes)
-    write_samples(folder / "samples.parquet", samples, manifest.tasks)
+    write_samples(folder / "samples.parquet", samples, tasks)
     head = {
-        "schema": SCHEMA, "kind": "dataset", "tasks": [task.to_json() for task in manifest.tasks],
+        "schema": SCHEMA, "kind": "dataset", "tasks": [task.to_json() for task in tasks],
         "splits": {split: int((samples["split"] == split).sum()) for split in SPLITS},
-        "counts": {task.name: class_counts(samples, task) for task in manifest.tasks},
+        "counts": {task.name: class_counts(samples, task) for task in tasks},
         "geometry": {"size": list(geometry.size), "channels": CHANNELS, "pad": geometry.pad, "layout": "NHWC",
                      "dtype": "uint8"},
         "shards": {"rows": rows, "files": names},

@@ -24,10 +24,11 @@ from components.models.network import Network, build_network
 from components.models.preprocessing import Preprocess, geometry_head
 from components.training import checkpoints
 from components.training.devices import place
-from components.training.loop import Job, run, size_of
+from components.training.loop import run
 from components.training.optimizers import build_optimizer
 from components.training.settings import Recipe
 from components.training.state import State
+from components.training.step import Job, size_of
 
 
 @dataclass(frozen=True)

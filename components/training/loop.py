@@ -1,54 +1,13 @@
 """THE loop: one path for every objective, device and precision."""
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Iterator
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
-
-from components.data.augment import draw_views, render
-from components.data.chance import batch_seed
-from components.data.dataset import Dataset
 from components.data.loader import Batch, Batches, epoch_batches, load
-from components.errors import UserError
-from components.losses.objective import Objective
-from components.models.outputs import Outputs
 from components.models.preprocessing import Normalise
 from components.training.optimizers import cosine_factor, set_rate
-from components.training.settings import Recipe
-from components.training.state import State, follow
-
-CHECK_EVERY = 20  # steps between looks at the loss: each look waits for the device
-
-# (epoch, training figures of the epoch) -> figures to add; it may keep the weights as the best.
-AfterEpoch: TypeAlias = Callable[[int, dict[str, float]], dict[str, float]]
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is trained on what: rows of a Dataset under an objective.
-
-    view_of: epoch -> view to look at. save: write a checkpoint. stop: whether to end at the next step.
-    show: wraps the batches to show progress.
-    """
-
-    dataset: Dataset
-    rows: NDArray[np.int64]
-    recipe: Recipe
-    objective: Objective
-    seed: int
-    device: torch.device
-    view_of: Callable[[int], int]
-    after_epoch: AfterEpoch
-    save: Callable[[State], None]
-    stop: Callable[[], bool]
-    show: Callable[[Iterator[Batch], int], Iterator[Batch]]
-    workers: int = 0
-    save_seconds: float = 30.0
+from components.training.state import State
+from components.training.step import Job, size_of, train_step
 
 
 def run(job: Job, state: State) -> bool:
@@ -72,71 +31,12 @@ def run(job: Job, state: State) -> bool:
     return True
 
 
-def train_step(job: Job, state: State, batch: Batch, normalise: Normalise, size: tuple[int, int]) -> None:
-    """One step of the optimiser, with every draw about the batch made from (seed, step)."""
-    torch.manual_seed(batch_seed(job.seed, "step", state.step))
-    images = normalise(views_of(job, batch, size))
-    if job.recipe.memory_format == "channels_last":
-        images = images.contiguous(memory_format=torch.channels_last)
-    batch = on_device(batch, job.device)
-    with torch.autocast(job.device.type, torch.bfloat16, enabled=job.recipe.precision == "bf16"):
-        outputs: Outputs = state.network(images)
-    losses, parts = job.objective(outputs, batch)
-    weight = batch.weight.sum().clamp_min(1e-12)  # samples of weight 0 teach nothing, which is no error
-    loss = (losses * batch.weight).sum() / weight
-    state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    if job.recipe.clip > 0:
-        torch.nn.utils.clip_grad_norm_(state.network.parameters(), job.recipe.clip)
-    state.optimizer.step()
-    state.step += 1
-    follow(state.average, state.network, job.recipe.ema, state.step)
-    add_up(state, {"loss": losses} | parts, batch.weight, weight)
-    if state.step % CHECK_EVERY == 0:
-        refuse_divergence(job, state, batch)
-
-
-def views_of(job: Job, batch: Batch, size: tuple[int, int]) -> Tensor:
-    """The batch's view as the network sees it before normalisation, float32 [N, 3, h, w] in [0, 1]."""
-    height, width = job.dataset.size
-    views = draw_views(job.recipe.augment, job.seed, job.dataset.ids[batch.rows], batch.view, width / height)
-    return render(batch.pixels.to(job.device, non_blocking=True), views.to(job.device), size)
-
-
-def size_of(recipe: Recipe, epoch: int, stored: tuple[int, int]) -> tuple[int, int]:
-    """Height and width of the images in an epoch: phases of equal length, the width in the stored proportion."""
-    height = recipe.sizes[epoch * len(recipe.sizes) // recipe.epochs]
-    return height, max(round(height * stored[1] / stored[0]), 1)
-
-
-def add_up(state: State, parts: dict[str, Tensor], weights: Tensor, weight: Tensor) -> None:
-    """Add a step's losses to the sums of the epoch, on the device and without waiting for it."""
-    values = {name: (part.detach().double() * weights).sum() for name, part in parts.items()}
-    for name, value in (values | {"weight": weight.double()}).items():
-        state.sums[name] = state.sums[name].to(value.device) + value if name in state.sums else value
-
-
 def end_epoch(job: Job, state: State, epoch: int) -> None:
     """Turn the sums into figures, let the caller evaluate, and add a row to the history."""
     weight = float(state.sums["weight"])
     figures = {f"train/{name}": float(total) / weight for name, total in state.sums.items() if name != "weight"}
     state.sums = {}
     state.history.append({"epoch": epoch + 1, **figures, **job.after_epoch(epoch, figures)})
-
-
-def refuse_divergence(job: Job, state: State, batch: Batch) -> None:
-    """UserError where the loss is no longer a number."""
-    if not torch.isfinite(state.sums["loss"]):
-        rate = state.optimizer.param_groups[0]["lr"]
-        names = ", ".join(job.dataset.samples["id"].iloc[batch.rows[:3]].str[:12])
-        raise UserError(f"the loss is not finite at step {state.step} (rate {rate:.2g}, samples {names}, ...)",
-                        "lower optimizer.lr, set clip: 1.0, or set precision: fp32")
-
-
-def on_device(batch: Batch, device: torch.device) -> Batch:
-    """Labels and weights on the device; the pixels went there before."""
-    labels = {name: tensor.to(device) for name, tensor in batch.labels.items()}
-    return Batch(batch.rows, batch.view, batch.pixels, labels, batch.weight.to(device))
 
 
 def _remaining_batches(job: Job, step: int, steps: int) -> Iterator[Batch]:

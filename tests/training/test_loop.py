@@ -18,10 +18,11 @@ from components.models.network import build_network
 from components.models.settings import Architecture
 from components.training import checkpoints
 from components.training.fitting import Goal, Surroundings, fit
-from components.training.loop import Job, run, size_of
+from components.training.loop import run
 from components.training.optimizers import build_optimizer, cosine_factor
 from components.training.settings import Optimizer, Recipe
 from components.training.state import State, follow
+from components.training.step import Job, size_of
 
 TINY = Architecture(name="resnet18", options={"layers": [1, 1, 1, 1], "channels": [8, 8, 16, 16]}, dropout=0.2)
 
