@@ -48,7 +48,7 @@ class Batches(TorchDataset[Item]):
         pixels = self.dataset.pixels(rows)
         if self.augment is not None and self.augment.policy != "none" and view > 0:
             keys = sample_keys(self.seed, "policy", self.dataset.ids[rows], view)
-            pixels = apply_policy(self.augment.policy, pixels, keys)
+            pixels = apply_policy(self.augment, pixels, keys)
         return rows, view, pixels
 
 

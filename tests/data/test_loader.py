@@ -11,7 +11,9 @@ def plan(dataset):
     return [(rows[:5], 1), (rows[5:9], 2), (rows[9:10], 1), (rows[:5], 0)]
 
 
-@pytest.mark.parametrize("policy", ["none", "randaugment", "trivialaugment", "autoaugment"])
+@pytest.mark.parametrize("policy", [
+    "none", "randaugment", "trivialaugment", "autoaugment_imagenet", "autoaugment_cifar10", "autoaugment_svhn",
+    "augmix", "myaugment"])
 def test_batches_are_the_same_with_and_without_workers(dataset, policy):
     batches = Batches(dataset, plan(dataset), 3, Augment(policy=policy))
     for alone, helped in zip(load(batches, 0), load(batches, 2), strict=True):
