@@ -4,14 +4,17 @@ import io
 import struct
 import warnings
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-Reason = Literal["empty", "unreadable", "truncated", "bomb"]
+from components.data.verdicts import Reason
+
+Seen = TypeVar("Seen")
 
 # Formats that are read, each with its usual suffixes; whatever else Pillow could open is refused.
 SUFFIXES = {
@@ -40,7 +43,7 @@ DECODER_ERRORS = (OSError, ValueError, TypeError, LookupError, ArithmeticError, 
 
 
 class Undecodable(Exception):
-    """A file holds no image that can be used; `reason` is one word, `detail` is the decoder's."""
+    """A file holds no image that can be used; `reason` is one word, `detail` says more."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(reason, detail)
@@ -71,14 +74,24 @@ def decode(content: bytes) -> Image.Image:
 
 def examine(content: bytes) -> Decoded:
     """Decode a file and keep what it was; raises Undecodable."""
+    return attempt(content, _pixels)
+
+
+def attempt(content: bytes, look: Callable[[Image.Image], Seen]) -> Seen:
+    """Open a file and look at it; every failure is Undecodable."""
     if not content:
         raise Undecodable("empty", "the file has no bytes")
+    _hush()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # damaged metadata is no reason to refuse the pixels
-            return _load(content)
-    except (Image.DecompressionBombError, MemoryError):
+        with Image.open(io.BytesIO(content), formats=tuple(SUFFIXES)) as opened:
+            width, height = opened.size
+            if width * height > MAX_PIXELS:
+                raise Undecodable("bomb", f"{width} x {height} pixels, more than the {MAX_PIXELS} that are decoded")
+            return look(opened)
+    except Image.DecompressionBombError:
         raise Undecodable("bomb", f"more pixels than the {MAX_PIXELS} that are decoded") from None
+    except MemoryError:
+        raise Undecodable("bomb", "needs more memory than there is") from None
     except UnidentifiedImageError:
         if sniff(content) and _ends_early(content, ""):
             raise Undecodable("truncated", "the file ends within its header") from None
@@ -88,25 +101,38 @@ def examine(content: bytes) -> Decoded:
         raise Undecodable(reason, _line(error)) from None
 
 
-def _load(content: bytes) -> Decoded:
-    with Image.open(io.BytesIO(content), formats=tuple(SUFFIXES)) as opened:
-        width, height = opened.size
-        if width * height > MAX_PIXELS:
-            raise Undecodable("bomb", f"{width} x {height} pixels, more than the {MAX_PIXELS} that are decoded")
-        mode = opened.mode
-        opened.load()
-        upright = UPRIGHT.get(_orientation(opened))
-        image = to_rgb(opened)
-        kind = "JPEG" if opened.format == "MPO" else str(opened.format)  # MPO: several pictures in one JPEG
-        return Decoded(image.transpose(upright) if upright is not None else image, kind, mode)
+def _hush() -> None:
+    """Let Pillow keep its warnings of damaged metadata to itself: they are no reason to refuse the pixels.
+
+    A filter that stays is safe among threads, which `warnings.catch_warnings` is not.
+    """
+    if not any(action == "ignore" and module is not None and module.pattern == "PIL[.]"
+               for action, _, _, module, _ in warnings.filters[:2]):
+        warnings.filterwarnings("ignore", module="PIL[.]")
 
 
-def _orientation(image: Image.Image) -> int:
+def _pixels(opened: Image.Image) -> Decoded:
+    mode = opened.mode
+    opened.load()
+    upright = UPRIGHT.get(orientation_of(opened))
+    image = to_rgb(opened)
+    return Decoded(image.transpose(upright) if upright is not None else image, format_of(opened), mode)
+
+
+def format_of(opened: Image.Image) -> str:
+    """The format of a file by its name in SUFFIXES."""
+    return "JPEG" if opened.format == "MPO" else str(opened.format)  # MPO: several pictures in one JPEG
+
+
+def orientation_of(image: Image.Image) -> int:
+    """How a loaded image lies, 1 to 8 as EXIF numbers it; 1 where it does not say."""
+    if image.format == "JPEG" and not image.info.keys() & {"exif", "xmp"}:
+        return 1
     try:
         value = image.getexif().get(ORIENTATION, 1)
     except DECODER_ERRORS:  # unreadable EXIF: the pixels stay as they lie
         return 1
-    return value if isinstance(value, int) else 1
+    return value if isinstance(value, int) and value in UPRIGHT else 1
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
