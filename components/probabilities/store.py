@@ -120,10 +120,15 @@ class Store:
         return np.array([known.get(sample.tobytes(), -1) for sample in ids], np.int64)
 
     def log_probabilities(self, source: str, task: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """What a source says of a task, float32 [n, views, classes]."""
-        size = self.head["shard_rows"]
-        shards = [self._shard(source, task, shard) for shard in range(-(-self.head["rows"] // size))]
-        return np.stack([shards[row // size][row % size] for row in rows]).astype(np.float32)
+        """What a source says of a task, float32 [n, views, classes]; only the shards that hold the rows are opened."""
+        classes = next(len(one.classes) for one in self.tasks if one.name == task)
+        found = np.empty((len(rows), len(self.views), classes), np.float32)
+        shards, places = np.divmod(rows, self.head["shard_rows"])
+        order = np.argsort(shards, kind="stable")
+        numbers, starts = np.unique(shards[order], return_index=True)
+        for number, inside in zip(numbers.tolist(), np.split(order, starts[1:]), strict=True):
+            found[inside] = self._shard(source, task, number)[places[inside]]
+        return found
 
     def _shard(self, source: str, task: str, shard: int) -> NDArray[Any]:
         path = self.path / "shards" / source / task / f"{shard:05d}.npy"

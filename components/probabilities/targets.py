@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,9 +24,9 @@ class Targets:
     by_task: dict[str, Tensor]
 
     def of(self, task: str, batch: Batch) -> Tensor:
-        """Targets of a batch's samples under its view, [n, C]."""
+        """Targets of a batch's samples, each under its view, [n, C]."""
         table = self.by_task[task]
-        column = batch.view if table.shape[1] > 1 else 0
+        column = torch.from_numpy(np.where(table.shape[1] > 1, batch.view, 0))
         return table[torch.from_numpy(batch.rows), column]
 
 
