@@ -36,10 +36,11 @@ class Views:
         return Views(self.affine.to(device), self.colour.to(device), self.box.to(device))
 
 
-def draw_views(settings: Augment, seed: int, ids: NDArray[np.uint8], view: int, aspect: float = 1.0) -> Views:
+def draw_views(settings: Augment, seed: int, ids: NDArray[np.uint8], view: int | NDArray[np.int64],
+               aspect: float = 1.0) -> Views:
     """Draw a view for every sample: a pure function of (settings, seed, id, view).
 
-    ids: uint8 [N, 32]. aspect: width to height of the stored image.
+    ids: uint8 [N, 32]. view: one for all, or int64 [N]. aspect: width to height of the stored image.
     """
     draws = uniforms(sample_keys(seed, "augment", ids, view), DRAWS)
     geometry, colour, erase = draws[:, :7], draws[:, 7:11], draws[:, 11:16]

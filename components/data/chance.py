@@ -36,10 +36,10 @@ def purpose_word(seed: int, purpose: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:8], "little")
 
 
-def sample_keys(seed: int, purpose: str, ids: NDArray[np.uint8], view: int) -> Words:
-    """One key a sample for a purpose and a view, uint64 [N]."""
+def sample_keys(seed: int, purpose: str, ids: NDArray[np.uint8], view: int | NDArray[np.int64]) -> Words:
+    """One key a sample for a purpose and a view, one for all or one each, uint64 [N]."""
     base = np.array([purpose_word(seed, purpose)], np.uint64)
-    return mix(mix(mix(base) ^ sample_words(ids)) ^ np.uint64(view))
+    return mix(mix(mix(base) ^ sample_words(ids)) ^ np.asarray(view).astype(np.uint64))
 
 
 def uniforms(keys: Words, count: int) -> NDArray[np.float64]:

@@ -16,27 +16,38 @@ from components.data.chance import generator, sample_keys
 from components.data.dataset import Dataset
 from components.data.policies import apply_policy
 
-Item: TypeAlias = tuple[NDArray[np.int64], int, NDArray[np.uint8]]  # rows, view, pixels
+Rows: TypeAlias = NDArray[np.int64]
+Item: TypeAlias = tuple[Rows, Rows, NDArray[np.uint8]]  # rows, the view of each, pixels
 
 
 @dataclass(frozen=True)
 class Batch:
-    """N samples of one view: pixels uint8 [N, H, W, 3], row numbers int64 [N], labels by task, weight float32 [N].
+    """N samples: row number and view of each int64 [N], pixels uint8 [N, H, W, 3], labels by task, weight float32 [N].
 
-    Labels are int64 [N] with -1 for none, or for `multi` tasks float32 [N, C] with rows of NaN for none.
+    Labels are int64 [N] with -1 for none, or for `multi` tasks float32 [N, C] with rows of NaN for none. task: the only
+    one that the batch is about, if it is about one; then the others have no labels.
     """
 
-    rows: NDArray[np.int64]
-    view: int
+    rows: Rows
+    view: Rows
     pixels: Tensor
     labels: dict[str, Tensor]
     weight: Tensor
+    task: str | None = None
+
+    def taken(self, order: Rows) -> "Batch":
+        """The samples at some places, in their order, each with its own view, labels and weight."""
+        index = torch.from_numpy(order)
+        labels = {name: tensor[index.to(tensor.device)] for name, tensor in self.labels.items()}
+        weight = self.weight[index.to(self.weight.device)]
+        return Batch(self.rows[order], self.view[order], self.pixels[index.to(self.pixels.device)], labels, weight,
+                     self.task)
 
 
 class Batches(TorchDataset[Item]):
-    """A list of (rows, view); item k holds the pixels of the k-th, with the per-sample policy applied."""
+    """A list of (rows, view for all or of each); item k holds the pixels of the k-th, its per-sample policy applied."""
 
-    def __init__(self, dataset: Dataset, plan: Sequence[tuple[NDArray[np.int64], int]], seed: int,
+    def __init__(self, dataset: Dataset, plan: Sequence[tuple[Rows, int | Rows]], seed: int,
                  augment: Augment | None) -> None:
         self.dataset, self.plan, self.seed, self.augment = dataset, plan, seed, augment
 
@@ -44,24 +55,39 @@ class Batches(TorchDataset[Item]):
         return len(self.plan)
 
     def __getitem__(self, item: int) -> Item:
-        rows, view = self.plan[item]
+        rows, given = self.plan[item]
+        view = np.broadcast_to(np.asarray(given, np.int64), rows.shape)
         pixels = self.dataset.pixels(rows)
-        if self.augment is not None and self.augment.policy != "none" and view > 0:
-            keys = sample_keys(self.seed, "policy", self.dataset.ids[rows], view)
-            pixels = apply_policy(self.augment, pixels, keys)
+        changed = np.flatnonzero(view > 0)
+        if self.augment is not None and self.augment.policy != "none" and len(changed):
+            keys = sample_keys(self.seed, "policy", self.dataset.ids[rows[changed]], view[changed])
+            pixels[changed] = apply_policy(self.augment, pixels[changed], keys)
         return rows, view, pixels
 
 
-def load(batches: Batches, workers: int = 0) -> Iterator[Batch]:
-    """Yield the batches in order; with workers they are prepared in child processes."""
+def load(batches: Batches, workers: int = 0, tasks: Sequence[str | None] = (),
+         weights: NDArray[np.float32] | None = None) -> Iterator[Batch]:
+    """Yield the batches in order; with workers they are prepared in child processes.
+
+    tasks: what each batch is about, if not about everything. weights: of every sample, float32 [len(dataset)], where
+    those of the Dataset do not hold.
+    """
     dataset = batches.dataset
     labels = {task.name: torch.from_numpy(dataset.labels(task)) for task in dataset.tasks}
-    weights = torch.from_numpy(dataset.weights)
+    weight = torch.from_numpy(dataset.weights if weights is None else weights)
     rng = torch.Generator()  # the loader must not draw from the global state, which belongs to the network
     items = DataLoader(batches, batch_size=None, num_workers=workers, generator=rng, collate_fn=_as_is)
-    for rows, view, pixels in items:
+    for (rows, view, pixels), task in zip(items, tasks or [None] * len(batches), strict=True):
         index = torch.from_numpy(rows)
-        yield Batch(rows, view, torch.from_numpy(pixels), {n: t[index] for n, t in labels.items()}, weights[index])
+        found = {name: only_of(task, name, table[index]) for name, table in labels.items()}
+        yield Batch(rows, view, torch.from_numpy(pixels), found, weight[index], task)
+
+
+def only_of(task: str | None, name: str, labels: Tensor) -> Tensor:
+    """Labels of a task as a batch shows them: none at all (-1, NaN) where the batch is about another task."""
+    if task in (None, name):
+        return labels
+    return torch.full_like(labels, float("nan") if labels.is_floating_point() else -1)
 
 
 def epoch_batches(rows: NDArray[np.int64], size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:

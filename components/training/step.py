@@ -1,7 +1,7 @@
 """One step of the optimiser: the views of a batch, the forward pass, the loss, the backward pass."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -105,4 +105,4 @@ def refuse_divergence(job: Job, state: State, batch: Batch) -> None:
 def on_device(batch: Batch, device: torch.device) -> Batch:
     """Labels and weights on the device; the pixels went there before."""
     labels = {name: tensor.to(device) for name, tensor in batch.labels.items()}
-    return Batch(batch.rows, batch.view, batch.pixels, labels, batch.weight.to(device))
+    return replace(batch, labels=labels, weight=batch.weight.to(device))

@@ -130,4 +130,4 @@ def outputs(logits):
 
 def batch(labels):
     count = len(next(iter(labels.values())))
-    return Batch(np.arange(count), 1, torch.zeros(count, 1), labels, torch.ones(count))
+    return Batch(np.arange(count), np.ones(count, np.int64), torch.zeros(count, 1), labels, torch.ones(count))

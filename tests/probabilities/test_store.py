@@ -123,7 +123,7 @@ def test_targets_follow_the_view_or_the_mean_over_views(tmp_path, dataset, teach
     soft = np.exp(said / 2) / np.exp(said / 2).sum(axis=2, keepdims=True)
     exact, mean = (read_targets(store, dataset, 2.0, match) for match in ("exact", "mean"))
     for view in (1, 2):
-        batch = Batch(rows, view, torch.zeros(3), {}, torch.ones(3))
+        batch = Batch(rows, np.full(3, view), torch.zeros(3), {}, torch.ones(3))
         assert np.allclose(exact.of("hue", batch), soft[:, view], atol=1e-5)
         assert np.allclose(mean.of("hue", batch), soft[:, 1:].mean(axis=1), atol=1e-5)
 
