@@ -12,6 +12,6 @@ class Thresholds(Settings):
     aspect: float = Field(6.0, ge=1, description="extreme_aspect: long side more than so many times the short one")
     contrast: float = Field(0.01, ge=0, description="near_uniform: standard deviation of luma below this")
     dark: float = Field(0.2, ge=0, le=1, description="dark: mean luma plus twice its standard deviation below this")
-    bright: float = Field(0.85, ge=0, le=1, description="bright: mean luma less twice its deviation above this")
-    sharpness: float = Field(0.02, ge=0, description="blurred: standard deviation of the Laplacian of luma below this")
+    bright: float = Field(0.8, ge=0, le=1, description="bright: mean luma less twice its deviation above this")
+    sharpness: float = Field(0.3, ge=0, description="blurred: Laplacian of luma against luma, in deviations, below this")
     entropy: float = Field(2.0, ge=0, le=8, description="low_information: bits a pixel below this")

@@ -16,7 +16,8 @@ class Measures(NamedTuple):
     """Figures of a picture, which do not depend on its resolution.
 
     brightness, contrast: mean and standard deviation of luma, 0 (black) to 1 (white). sharpness: standard deviation of
-    the Laplacian of luma. entropy: of the histogram of 256 grey values, in bits.
+    the Laplacian of luma, in contrasts, so that a dark picture is not taken for a blurred one. entropy: of the
+    histogram of 256 grey values, in bits.
     """
 
     brightness: float
@@ -39,7 +40,8 @@ def measure(grey: NDArray[np.uint8]) -> Measures:
     inner += luma[1:-1, :-2]
     inner += luma[1:-1, 2:]
     brightness, contrast = moments(luma.ravel())
-    return Measures(brightness, contrast, moments(inner.ravel())[1], float(square.entropy()))
+    sharpness = moments(inner.ravel())[1] / contrast if contrast else 0.0
+    return Measures(brightness, contrast, sharpness, float(square.entropy()))
 
 
 def moments(values: NDArray[np.float64]) -> tuple[float, float]:

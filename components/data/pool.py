@@ -36,7 +36,7 @@ def ordered(
         yield from map(function, items)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(count, len(items)), context, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(min(count, len(items)), context, initializer=end_with_parent) as pool:
         try:
             yield from pool.map(function, items, chunksize=chunk)
         except BrokenProcessPool:
@@ -47,7 +47,7 @@ def ordered(
             pool.shutdown(wait=False, cancel_futures=True)  # whoever stops listening stops the work
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Leave as soon as the parent is gone, however it went, and let it answer Ctrl-C alone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
