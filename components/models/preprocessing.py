@@ -7,8 +7,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from components.models.settings import Normalisation
+
+# Mean and spread that are taken off by channel. advprop: Xie et al. 2020, https://arxiv.org/abs/1911.09665.
+NORMALISATIONS: dict[Normalisation, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "advprop": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "unit": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+}
 
 
 def resize_matrix(source: int, target: int) -> NDArray[np.float32]:
@@ -27,15 +33,20 @@ def resize_matrix(source: int, target: int) -> NDArray[np.float32]:
 
 
 class Normalise(nn.Module):
-    """Images float32 [N, 3, h, w] in [0, 1] -> zero mean and unit spread by channel."""
+    """Images float32 [N, 3, h, w] in [0, 1] -> a mean taken off and a spread divided out, channel by channel."""
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple[float, ...] = IMAGENET_STD) -> None:
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
+
+    @classmethod
+    def named(cls, name: Normalisation) -> "Normalise":
+        """One of NORMALISATIONS."""
+        return cls(*NORMALISATIONS[name])
 
     def forward(self, images: Tensor) -> Tensor:
         """Subtract and divide, channel by channel."""
@@ -54,7 +65,7 @@ class Preprocess(nn.Module):
         self.register_buffer("rows", torch.from_numpy(resize_matrix(stored[0], size[0])), persistent=False)
         columns = torch.from_numpy(resize_matrix(stored[1], size[1])).T.contiguous()
         self.register_buffer("columns", columns, persistent=False)
-        self.normalise = normalise or Normalise()
+        self.normalise = normalise or Normalise.named("imagenet")
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Resize by two matrix products, then normalise."""
@@ -65,7 +76,8 @@ class Preprocess(nn.Module):
         return normalised
 
 
-def geometry_head(stored: tuple[int, int], size: tuple[int, int], pad: int) -> dict[str, Any]:
-    """What a model's head says of its input."""
-    return {"stored": list(stored), "input": list(size), "pad": pad,
-            "mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)}
+def geometry_head(stored: tuple[int, int], size: tuple[int, int], pad: int,
+                  normalisation: Normalisation = "imagenet") -> dict[str, Any]:
+    """What a model's head says of its input: the whole stored image, resized to the input, then normalised."""
+    mean, std = NORMALISATIONS[normalisation]
+    return {"stored": list(stored), "input": list(size), "pad": pad, "mean": list(mean), "std": list(std)}

@@ -1,5 +1,6 @@
 """From a recipe and an objective to a sealed, calibrated model: what training and distilling share."""
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,14 +22,16 @@ from components.losses.objective import Objective
 from components.models.artifact import count_parameters, save_model, save_weights
 from components.models.inference import network_logits
 from components.models.network import Network, build_network
-from components.models.preprocessing import Preprocess, geometry_head
+from components.models.preprocessing import Normalise, Preprocess, geometry_head
 from components.training import checkpoints
 from components.training.devices import place
 from components.training.loop import run
 from components.training.optimizers import build_optimizer
 from components.training.settings import Recipe
 from components.training.state import State
-from components.training.step import Job, size_of
+from components.training.step import Job, size_of, sized
+
+STRETCH = 0.05  # the logarithm of a change of proportions that is worth a word
 
 
 @dataclass(frozen=True)
@@ -82,20 +85,32 @@ def fit(goal: Goal, dataset: Dataset, around: Surroundings) -> Fitted | None:
     rows = labelled_rows(dataset, "train")
     if not len(rows):
         raise UserError("the train split has no labelled sample", "check the labels and the findings of validate")
-    if max(goal.recipe.sizes) > dataset.size[0]:
-        print(f"warning: {goal.name} looks at {max(goal.recipe.sizes)} pixels, but {dataset.size[0]} are stored; "
-              "raise index.size to see more", file=sys.stderr)
+    warn_of_sizes(goal, dataset.size)
     size = size_of(goal.recipe, goal.recipe.epochs - 1, dataset.size)
     network = build_network(goal.recipe.model, dataset.tasks, size, goal.seed)
     place(network, around.device, goal.recipe.memory_format)
     state = State.fresh(network, build_optimizer(goal.recipe.optimizer, network))
     checkpoints.restore(around.work, state)
-    preprocess = Preprocess(dataset.size, size).to(around.device)
+    normalise = Normalise.named(goal.recipe.model.normalisation)
+    preprocess = Preprocess(dataset.size, size, normalise).to(around.device)
     watch = _Watch(goal, dataset, around, state, preprocess, labelled_rows(dataset, "val"))
     job = Job(dataset, rows, goal.recipe, goal.objective, goal.seed, around.device, goal.view_of, watch.after_epoch,
               lambda now: checkpoints.save(around.work, now), around.stop, around.show,
               around.workers, around.save_seconds)
     return watch.finish() if run(job, state) else None
+
+
+def warn_of_sizes(goal: Goal, stored: tuple[int, int]) -> None:
+    """Warn of more pixels than are stored, and of an input that stretches the stored image."""
+    have = f"{stored[0]} x {stored[1]}"
+    for entry in dict.fromkeys(goal.recipe.sizes):
+        height, width = sized(entry, stored)
+        looks = f"warning: {goal.name} looks at {height} x {width} pixels"
+        if height > stored[0] or width > stored[1]:
+            print(f"{looks}, but {have} are stored; raise index.size to see more", file=sys.stderr)
+        if isinstance(entry, tuple) and abs(math.log(width * stored[0] / (height * stored[1]))) > STRETCH:
+            print(f"{looks} and stretches the {have} that are stored; give sizes the proportions of index.size",
+                  file=sys.stderr)
 
 
 @dataclass
@@ -160,7 +175,8 @@ class _Watch:
             "name": self.goal.name,
             "architecture": recipe.model.model_dump(mode="json"),
             "tasks": [task.to_json() for task in self.dataset.tasks],
-            "geometry": geometry_head(self.dataset.size, size, self.dataset.head["geometry"]["pad"]),
+            "geometry": geometry_head(self.dataset.size, size, self.dataset.head["geometry"]["pad"],
+                                      recipe.model.normalisation),
             "calibration": {name: {"temperature": value} for name, value in temperatures.items()},
             "parameters": count_parameters(network),
             "training": {"epochs": recipe.epochs, "best_epoch": self.state.best_epoch + 1,

@@ -14,7 +14,7 @@ def run(job: Job, state: State) -> bool:
     """Train from the state's step to the end; False where it was asked to stop before."""
     steps = max(len(job.rows) // job.recipe.batch, 1)
     total = steps * job.recipe.epochs
-    normalise = Normalise().to(job.device)
+    normalise = Normalise.named(job.recipe.model.normalisation).to(job.device)
     saved = time.monotonic()
     for batch in job.show(_remaining_batches(job, state.step, steps), total - state.step):
         if job.stop():

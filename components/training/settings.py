@@ -1,12 +1,27 @@
 """How a network is trained: what `teachers.NAME`, `student` and `distill` have in common."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from components.data.augment_settings import Augment
+from components.data.batch_settings import Mix, Scales
 from components.models.settings import Architecture
 from components.settings import Settings
+
+LEAST = 8  # pixels
+
+
+def _checked_size(value: Any) -> Any:
+    parts = value if isinstance(value, list | tuple) else [value]
+    whole = all(type(part) is int and part >= LEAST for part in parts)
+    if not whole or (isinstance(value, list | tuple) and len(parts) != 2):
+        raise ValueError(f"a height or [height, width], each at least {LEAST} pixels")
+    return tuple(value) if isinstance(value, list) else value
+
+
+# A height, the width then in the stored proportion, or [height, width].
+Size: TypeAlias = Annotated[int | tuple[int, int], BeforeValidator(_checked_size)]
 
 
 class Optimizer(Settings):
@@ -24,7 +39,8 @@ class Recipe(Settings):
     model: Architecture = Architecture()
     epochs: int = Field(20, ge=1, description="passes over the training split")
     batch: int = Field(64, ge=2, description="images a step")
-    sizes: tuple[int, ...] = Field((64,), min_length=1, description="heights in pixels, a phase each; the last is kept")
+    sizes: tuple[Size, ...] = Field((64,), min_length=1, description="heights or [height, width] in pixels, a phase "
+                                    "each; the last is kept")
     optimizer: Optimizer = Optimizer()
     warmup: float = Field(0.08, ge=0, lt=1, description="share of steps over which the rate rises, before its cosine")
     clip: float = Field(0.0, ge=0, description="largest gradient norm; 0 does not clip")
@@ -33,11 +49,15 @@ class Recipe(Settings):
     task_weights: dict[str, float] = Field({}, description="weight of a task's loss where it is not 1")
     select: Literal["best", "last"] = Field("best", description="keep the epoch that was best on val, or the last")
     augment: Augment = Augment()
+    mix: Mix = Mix()
+    scales: Scales = Scales()
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="arithmetic of convolutions in training")
     memory_format: Literal["auto", "contiguous", "channels_last"] = Field("auto", description="layout of images")
 
     @model_validator(mode="after")
-    def _sizes_positive(self) -> "Recipe":
-        if any(size < 8 for size in self.sizes):
-            raise ValueError("sizes of at least 8 pixels")
+    def _scales_vary(self) -> "Recipe":
+        heights = [size if isinstance(size, int) else size[0] for size in self.sizes]
+        if self.scales.share > 0 and all(len(self.scales.heights(height)) == 1 for height in heights):
+            raise ValueError(f"scales that leave more than one multiple of {self.scales.grid} near heights {heights}; "
+                             "raise share or lower grid")
         return self

@@ -81,9 +81,13 @@ def views_of(job: Job, batch: Batch, size: tuple[int, int]) -> Tensor:
 
 
 def size_of(recipe: Recipe, epoch: int, stored: tuple[int, int]) -> tuple[int, int]:
-    """Height and width of the images in an epoch: phases of equal length, the width in the stored proportion."""
-    height = recipe.sizes[epoch * len(recipe.sizes) // recipe.epochs]
-    return height, max(round(height * stored[1] / stored[0]), 1)
+    """Height and width of the images in an epoch: phases of equal length."""
+    return sized(recipe.sizes[epoch * len(recipe.sizes) // recipe.epochs], stored)
+
+
+def sized(entry: int | tuple[int, int], stored: tuple[int, int]) -> tuple[int, int]:
+    """Height and width that an entry of `sizes` stands for; of a height alone, the width in the stored proportion."""
+    return entry if isinstance(entry, tuple) else (entry, max(round(entry * stored[1] / stored[0]), 1))
 
 
 def add_up(state: State, parts: dict[str, Tensor], weights: Tensor, weight: Tensor) -> None:

@@ -219,7 +219,7 @@ def test_biases_and_norms_are_not_decayed():
 
 def test_more_pixels_than_are_stored_are_warned_of(dataset, tmp_path, capsys):
     fit(Goal("x", recipe(epochs=1, sizes=(16, 32)), supervised(dataset.tasks), 0), dataset, surroundings(tmp_path))
-    assert "x looks at 32 pixels, but 24 are stored; raise index.size" in capsys.readouterr().err
+    assert "x looks at 32 x 27 pixels, but 24 x 20 are stored; raise index.size" in capsys.readouterr().err
 
 
 def test_samples_without_weight_teach_nothing(dataset, tmp_path):
