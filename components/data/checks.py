@@ -1,119 +1,107 @@
-"""What is wrong with files, one by one and among each other."""
+"""What is wrong with files, one by one and among each other, and what becomes of each."""
 
 import hashlib
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
-from components.data.dataset import SPLITS
-from components.data.decoding import SUFFIXES, Undecodable, examine
-from components.data.pool import ordered
-from components.data.tasks import Task
-from components.data.verdicts import REASONS, UNUSABLE, Policies, Reason
+from components.data.check_settings import Thresholds
+from components.data.facts import Facts, inspect
+from components.data.guard_worker import Limits
+from components.data.guarded import Failure, guarded
+from components.data.verdicts import REASONS, Finding, Policies, Reason
 from components.errors import UserError
 from components.progress import progress
 
-Row = Mapping[Hashable, str]
+MEASURED = ("sha256", "bytes", "width", "height", "format", "mode", "brightness", "contrast", "sharpness", "entropy",
+            "fingerprint")
+NAMED = 5  # files in a message
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One file as it was found.
+def inspect_all(root: Path, rows: pd.DataFrame, thresholds: Thresholds, limits: Limits, processes: int) -> list[Facts]:
+    """Read and decode every file, to its last pixel, in processes under limits; in the order of the rows.
 
-    width, height: of the upright image, 0 where there is none. mode: Pillow's, of the file. detail: in words.
-    peer: the file that it is a copy of.
+    rows: path, and sha256_given where the listing has it. Takes about 0.6 KB of memory a file.
     """
-
-    sha256: str
-    bytes: int
-    width: int = 0
-    height: int = 0
-    mode: str = ""
-    reason: Reason | None = None
-    detail: str = ""
-    peer: str = ""
+    paths = rows["path"].tolist()
+    results = guarded(partial(inspect, str(root), thresholds), paths, processes, limits)
+    given = rows["sha256_given"].tolist() if "sha256_given" in rows else [None] * len(paths)
+    checked = zip(progress(results, len(paths), "checking"), given, strict=True)
+    return [as_given(settled(result), digest) for result, digest in checked]
 
 
-def inspect_all(root: Path, paths: Sequence[str], processes: int) -> list[Finding]:
-    """Read and decode every file, to its last pixel; in the order of the paths."""
-    found = ordered(partial(inspect, root), paths, processes)
-    return list(progress(found, len(paths), "checking"))
+def settled(result: Facts | Failure) -> Facts:
+    """The facts of a file, also of one that no process survived."""
+    return Facts("", 0, findings=(Finding(result.reason, result.detail),)) if isinstance(result, Failure) else result
 
 
-def inspect(root: Path, path: str) -> Finding:
-    """Read and decode one file."""
-    try:
-        content = (root / path).read_bytes()
-    except OSError as error:
-        raise UserError(f"{root / path} cannot be read: {error.strerror}", "check permissions and disk") from None
-    blank = Finding(hashlib.sha256(content).hexdigest(), len(content))
-    try:
-        decoded = examine(content)
-    except Undecodable as error:
-        return replace(blank, reason=error.reason, detail=error.detail)
-    seen = replace(blank, width=decoded.image.width, height=decoded.image.height, mode=decoded.mode)
-    if Path(path).suffix.lower() in SUFFIXES[decoded.format]:
-        return seen
-    return replace(seen, reason="wrong_extension", detail=f"holds {decoded.format}")
+def as_given(facts: Facts, digest: object) -> Facts:
+    """The facts, with the finding that the file has another digest than its list gives."""
+    if not isinstance(digest, str) or not facts.sha256 or digest == facts.sha256:
+        return facts
+    return replace(facts, findings=(Finding("changed", f"its list gives the digest {digest[:12]}, it has "
+                                                       f"{facts.sha256[:12]}"), *facts.findings))
 
 
-def compare(rows: pd.DataFrame, findings: Sequence[Finding], tasks: Sequence[Task]) -> list[Finding]:
-    """The findings with what only shows among files: copies within a split, across splits, and with other labels.
-
-    Of copies across splits the one of test counts, else that of val, and those of the other splits leak; within a
-    split the first path counts. Copies whose labels contradict each other are all in conflict.
-    """
-    groups: dict[str, list[int]] = {}
-    for row, finding in enumerate(findings):
-        if finding.reason not in UNUSABLE:
-            groups.setdefault(finding.sha256, []).append(row)
-    result = list(findings)
-    for members in groups.values():
-        if len(members) > 1:
-            table = rows.iloc[members].to_dict("records")
-            for row, (reason, detail, peer) in zip(members, judge_copies(table, tasks), strict=True):
-                if reason is not None:
-                    result[row] = replace(findings[row], reason=reason, detail=detail, peer=peer)
-    return result
+def joined(facts: Sequence[Facts], more: Sequence[tuple[Finding, ...]]) -> list[Facts]:
+    """The facts with further findings of each file behind its own."""
+    return [replace(one, findings=one.findings + found) if found else one
+            for one, found in zip(facts, more, strict=True)]
 
 
-def judge_copies(group: Sequence[Row], tasks: Sequence[Task]) -> list[tuple[Reason | None, str, str]]:
-    """Reason, detail and peer of each row of a group of equal files; the row that is kept has no reason."""
-    for task in tasks:
-        labels = {row["path"]: row[task.name] for row in group if row[task.name]}
-        if len(set(labels.values())) > 1:
-            told = f"{task.name} differs: " + "; ".join(f"{path} is {label}" for path, label in labels.items())
-            return [("conflict", told, next(one["path"] for one in group if one is not row)) for row in group]
-    kept = max(group, key=lambda row: SPLITS.index(row["split"]))  # the first of the last split
-    detail = f"the same file is in {kept['split']} as {kept['path']}"
-    reasons: list[Reason] = ["duplicate" if row["split"] == kept["split"] else "leak" for row in group]
-    return [(None, "", "") if row is kept else (reason, detail, kept["path"])
-            for row, reason in zip(group, reasons, strict=True)]
-
-
-def refuse(findings: Sequence[Finding], paths: Sequence[str], policies: Policies) -> None:
+def refuse(facts: Sequence[Facts], paths: Sequence[str], policies: Policies) -> None:
     """UserError where the policy for a finding is `fail`: the counts, and the first few."""
-    counts = count(findings)
+    counts = count(facts)
     fatal = [reason for reason in REASONS if counts[reason] and policies.of(reason) == "fail"]
     if fatal:
         said = ", ".join(f"{counts[reason]} {reason}" for reason in fatal)
-        named = [f"{path} ({one.reason})" for path, one in zip(paths, findings, strict=True) if one.reason in fatal]
-        raise UserError(f"the policy is to fail on findings, and there are {said}: {', '.join(named[:5])}",
-                        "mend or remove the files, or leave them out: validate.policy: quarantine")
+        named = [f"{path} ({found.reason})" for path, one in zip(paths, facts, strict=True)
+                 for found in one.findings if found.reason in fatal]
+        raise UserError(f"the policy is to fail on findings, and there are {said}: {', '.join(named[:NAMED])}",
+                        "mend or remove the files, or leave them out: validate.policy: quarantine, or "
+                        f"validate.policies: {{{fatal[0]}: quarantine}}")
 
 
-def count(findings: Sequence[Finding]) -> dict[Reason, int]:
+def count(facts: Sequence[Facts]) -> dict[Reason, int]:
     """How many files each reason was found for, all reasons named."""
-    reasons = [finding.reason for finding in findings]
-    return {reason: reasons.count(reason) for reason in REASONS}
+    found = Counter(reason for one in facts for reason in {finding.reason for finding in one.findings})
+    return {reason: found[reason] for reason in REASONS}
 
 
-def judged(rows: pd.DataFrame, findings: Sequence[Finding], policies: Policies) -> pd.DataFrame:
-    """The rows with a column for everything that was found, and the verdict: `ok` or `left_out`."""
-    found = [vars(finding) | {"reason": finding.reason or ""} for finding in findings]
-    measured = pd.DataFrame(found, index=rows.index)
-    verdicts = ["ok" if policies.keeps(finding.reason) else "left_out" for finding in findings]
-    return pd.concat([rows, measured], axis=1).assign(verdict=verdicts)
+def judged(rows: pd.DataFrame, facts: Sequence[Facts], clusters: Sequence[str | None], policies: Policies
+           ) -> pd.DataFrame:
+    """The rows with a column for everything that was measured, the cluster, the verdict and its reason.
+
+    verdict: `ok` or `left_out`. reason: the first that leaves the file out, else "".
+    """
+    reasons = [next((one.reason for one in fact.findings if not policies.keeps(one.reason)), "") for fact in facts]
+    columns = {name: pd.Series([getattr(fact, name) for fact in facts], rows.index) for name in MEASURED}
+    verdicts = ["left_out" if reason else "ok" for reason in reasons]
+    return rows.assign(**columns, cluster=pd.Series(list(clusters), rows.index, object), verdict=verdicts,
+                       reason=reasons)
+
+
+def findings_table(rows: pd.DataFrame, facts: Sequence[Facts], policies: Policies) -> pd.DataFrame:
+    """Every finding of every file: path, split, reason, detail, peer, verdict (`ok` where the reason is allowed)."""
+    return pd.DataFrame(told(rows, facts, policies),
+                        columns=["path", "split", "reason", "detail", "peer", "verdict"], dtype=object)
+
+
+def told(rows: pd.DataFrame, facts: Sequence[Facts], policies: Policies) -> Iterator[tuple[str, ...]]:
+    """The findings one by one, in the order of the rows."""
+    for path, split, fact in zip(rows["path"], rows["split"], facts, strict=True):
+        for one in fact.findings:
+            verdict = "ok" if policies.keeps(one.reason) else "left_out"
+            yield path, split, one.reason, one.detail, one.peer, verdict
+
+
+def content_digest(rows: pd.DataFrame) -> str:
+    """SHA-256 (hex) over path, digest and verdict of every file: two manifests that agree in it list the same data."""
+    digest = hashlib.sha256()
+    for parts in zip(rows["path"], rows["sha256"], rows["verdict"], strict=True):
+        digest.update("\0".join(parts).encode() + b"\n")
+    return digest.hexdigest()

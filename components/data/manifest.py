@@ -16,10 +16,12 @@ from components.data.reading import labels_of
 from components.data.tasks import Task, read_tasks
 from components.errors import UserError
 
-SCHEMA = 1
+SCHEMA = 2
 REMEDY = "make it again: dvc repro validate"
 TEXT = ("path", "split", "identity", "camera", "group")
-MEASURED = {"sha256": pa.string(), "bytes": pa.int64(), "width": pa.int32(), "height": pa.int32(), "mode": pa.string(),
+MEASURED = {"sha256": pa.string(), "bytes": pa.int64(), "width": pa.int32(), "height": pa.int32(),
+            "format": pa.string(), "mode": pa.string(), "brightness": pa.float64(), "contrast": pa.float64(),
+            "sharpness": pa.float64(), "entropy": pa.float64(), "fingerprint": pa.binary(), "cluster": pa.string(),
             "verdict": pa.string(), "reason": pa.string()}
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -28,8 +30,10 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 class Manifest:
     """A manifest opened for reading.
 
-    rows: path, split, identity, camera, group, weight, one text column a task, sha256, bytes, width, height, mode,
-    verdict (`ok` or `left_out`), reason.
+    rows: path, split ("" = not assigned yet), identity, camera, group, weight, one text column a task, sha256, bytes,
+    width, height, format, mode, brightness, contrast, sharpness, entropy, fingerprint (see `facts`), cluster (the
+    smallest digest of all files that show the same picture, null for one that stands alone), verdict (`ok` or
+    `left_out`), reason (the first that leaves it out, else "").
     """
 
     path: Path
@@ -60,8 +64,9 @@ def write_table(path: Path, rows: pd.DataFrame, types: dict[str, pa.DataType]) -
     pq.write_table(table, path, compression="zstd")
 
 
-def write_manifest(folder: Path, rows: pd.DataFrame, head: dict[str, Any], tasks: Sequence[Task]) -> None:
-    """Write the manifest folder: manifest.parquet, validation.json, left_out.csv."""
+def write_manifest(folder: Path, rows: pd.DataFrame, findings: pd.DataFrame, head: dict[str, Any],
+                   tasks: Sequence[Task]) -> None:
+    """Write the manifest folder: manifest.parquet, validation.json, findings.csv."""
     folder.mkdir()
     types = dict.fromkeys(TEXT, pa.string()) | {"weight": pa.float64()}
     types |= {task.name: pa.string() for task in tasks} | MEASURED
@@ -69,11 +74,10 @@ def write_manifest(folder: Path, rows: pd.DataFrame, head: dict[str, Any], tasks
     whole = head | {"schema": SCHEMA, "kind": "manifest", "tasks": [task.to_json() for task in tasks]}
     text = json.dumps(whole, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     (folder / "validation.json").write_text(text, encoding="utf-8")
-    left = rows[rows["verdict"] == "left_out"]
-    with (folder / "left_out.csv").open("w", encoding="utf-8", newline="") as stream:
+    with (folder / "findings.csv").open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["path", "split", "reason", "detail"])
-        for row in zip(left["path"], left["split"], left["reason"], left["detail"], strict=True):
+        writer.writerow(findings.columns)
+        for row in findings.itertuples(index=False):
             writer.writerow([harmless(cell) for cell in row])
 
 
@@ -87,12 +91,15 @@ def harmless(cell: str) -> str:
 
 
 def refuse_gaps(rows: pd.DataFrame, tasks: Sequence[Task]) -> None:
-    """UserError where leaving files out has emptied a split or a class."""
+    """UserError where leaving files out has emptied a split, a class, or the whole set."""
     kept = rows[rows["verdict"] == "ok"]
-    remedy = "mend the files (the page shows them), or let validate.policies allow the reason"
+    remedy = "mend the files, or let validate.policies allow the reason"
+    if not len(kept):
+        raise UserError(f"every image was left out: {why(rows)}", remedy)
     for split in SPLITS:
-        if not (kept["split"] == split).any():
-            raise UserError(f"every image of split {split} was left out: {why(rows[rows['split'] == split])}", remedy)
+        given = rows[rows["split"] == split]
+        if len(given) and not (given["verdict"] == "ok").any():
+            raise UserError(f"every image of split {split} was left out: {why(given)}", remedy)
     for task in tasks:
         left = {label for cell in kept[task.name] for label in labels_of(cell, task.kind)}
         for name in task.classes:
