@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from components.data.augment_settings import Augment
 from components.data.batch_settings import Mix, Scales
+from components.data.sampler_settings import Sampler
 from components.models.settings import Architecture
 from components.settings import Settings
 
@@ -41,6 +42,7 @@ class Recipe(Settings):
     batch: int = Field(64, ge=2, description="images a step")
     sizes: tuple[Size, ...] = Field((64,), min_length=1, description="heights or [height, width] in pixels, a phase "
                                     "each; the last is kept")
+    sampler: Sampler = Sampler()
     optimizer: Optimizer = Optimizer()
     warmup: float = Field(0.08, ge=0, lt=1, description="share of steps over which the rate rises, before its cosine")
     clip: float = Field(0.0, ge=0, description="largest gradient norm; 0 does not clip")
@@ -53,6 +55,11 @@ class Recipe(Settings):
     scales: Scales = Scales()
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="arithmetic of convolutions in training")
     memory_format: Literal["auto", "contiguous", "channels_last"] = Field("auto", description="layout of images")
+
+    @model_validator(mode="after")
+    def _batch_fits(self) -> "Recipe":
+        self.sampler.refuse_batch(self.batch)
+        return self
 
     @model_validator(mode="after")
     def _scales_vary(self) -> "Recipe":

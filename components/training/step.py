@@ -30,8 +30,10 @@ AfterEpoch: TypeAlias = Callable[[int, dict[str, float]], dict[str, float]]
 class Job:
     """What is trained on what: rows of a Dataset under an objective.
 
-    view_of: epoch -> view to look at. save: write a checkpoint. stop: whether to end at the next step.
-    show: wraps the batches to show progress.
+    view_of: epoch -> view to look at, asked with larger numbers for a sample's further visits in an epoch. save: write a
+    checkpoint. stop: whether to end at the next step. show: wraps the batches to show progress. recalls: of classes on
+    the validation split after the latest epoch, by task, [C], NaN where it lacks one. factor: epoch -> factors on the
+    weights of all samples, float32 [len(dataset)].
     """
 
     dataset: Dataset
@@ -47,6 +49,8 @@ class Job:
     show: Callable[[Iterator[Batch], int], Iterator[Batch]]
     workers: int = 0
     save_seconds: float = 30.0
+    recalls: Callable[[], dict[str, NDArray[np.float64]]] = dict
+    factor: Callable[[int], NDArray[np.float32]] | None = None
 
 
 def train_step(job: Job, state: State, batch: Batch, normalise: Normalise, size: tuple[int, int]) -> None:
