@@ -16,7 +16,8 @@ from torch.nn.functional import affine_grid, grid_sample
 from components.data.augment_settings import Augment
 from components.data.chance import sample_keys, uniforms
 
-DRAWS = 16
+DRAWS = 20  # new ones are appended, so that the old keep their places and mean the same pixels
+GREY = 128 / 255  # what stands around stored images
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
@@ -25,15 +26,17 @@ class Views:
     """What was drawn for N samples.
 
     affine: maps [N, 2, 3]. colour: maps [N, 3, 4]. box: erased rectangles [N, 4] (x0, y0, x1, y1), shares of the image.
+    background: what stands outside the image, `reflect` or `grey`.
     """
 
     affine: Tensor
     colour: Tensor
     box: Tensor
+    background: str = "reflect"
 
     def to(self, device: torch.device) -> "Views":
         """The same views on another device."""
-        return Views(self.affine.to(device), self.colour.to(device), self.box.to(device))
+        return Views(self.affine.to(device), self.colour.to(device), self.box.to(device), self.background)
 
 
 def draw_views(settings: Augment, seed: int, ids: NDArray[np.uint8], view: int | NDArray[np.int64],
@@ -43,23 +46,31 @@ def draw_views(settings: Augment, seed: int, ids: NDArray[np.uint8], view: int |
     ids: uint8 [N, 32]. view: one for all, or int64 [N]. aspect: width to height of the stored image.
     """
     draws = uniforms(sample_keys(seed, "augment", ids, view), DRAWS)
-    geometry, colour, erase = draws[:, :7], draws[:, 7:11], draws[:, 11:16]
-    maps = (_affine(settings, geometry, aspect), _colour(settings, colour), _boxes(settings, erase))
-    return Views(*(torch.from_numpy(array.astype(np.float32)) for array in maps))
+    geometry, colour, erase, more = np.split(draws, [7, 11, 16], axis=1)
+    affine = _moved(settings, more, _affine(settings, geometry, aspect))
+    arrays = (affine, _colour(settings, colour), _boxes(settings, erase))
+    maps, colours, boxes = (torch.from_numpy(array.astype(np.float32)) for array in arrays)
+    return Views(maps, colours, boxes, settings.background)
 
 
 def render(pixels: Tensor, views: Views, size: tuple[int, int]) -> Tensor:
     """Turn stored pixels uint8 [N, H, W, 3] into views float32 [N, 3, h, w] in [0, 1]."""
     images = pixels.permute(0, 3, 1, 2).float().div_(255.0)
     grid = affine_grid(views.affine, [len(images), 3, *size], align_corners=False)
-    images = grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    images = _sampled(images, grid, views.background)
     images = torch.einsum("nij,njhw->nihw", views.colour[:, :, :3], images) + views.colour[:, :, 3, None, None]
     return torch.where(_erased(views.box, size), 0.5, images.clamp_(0.0, 1.0))
 
 
+def _sampled(images: Tensor, grid: Tensor, background: str) -> Tensor:
+    if background == "grey":  # as nought, which is all that grid_sample fills with
+        return grid_sample(images - GREY, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + GREY
+    return grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
 def _affine(settings: Augment, draws: NDArray[np.float64], aspect: float) -> NDArray[np.float64]:
     area = _between(settings.crop, draws[:, 0])
-    ratio = np.exp(_between((math.log(settings.ratio[0]), math.log(settings.ratio[1])), draws[:, 1])) / aspect
+    ratio = np.exp(_between((math.log(settings.ratio[0]), math.log(settings.ratio[1])), draws[:, 1]))
     width, height = np.minimum(np.sqrt(area * ratio), 1.0), np.minimum(np.sqrt(area / ratio), 1.0)
     centre_x, centre_y = (2 * draws[:, 2] - 1) * (1 - width), (2 * draws[:, 3] - 1) * (1 - height)
     mirror = np.where(draws[:, 4] < settings.flip, -1.0, 1.0)
@@ -72,6 +83,15 @@ def _affine(settings: Augment, draws: NDArray[np.float64], aspect: float) -> NDA
         np.stack([rows[0][0] * width * mirror, rows[0][1] * height, centre_x], axis=1),
         np.stack([rows[1][0] * width * mirror, rows[1][1] * height, centre_y], axis=1),
     ], axis=1)
+
+
+def _moved(settings: Augment, draws: NDArray[np.float64], affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Maps turned upside down, enlarged (they reach 1 / zoom as far) and shifted."""
+    upside = np.where(draws[:, 0] < settings.vertical_flip, -1.0, 1.0)
+    shift = (2 * draws[:, 1:3] - 1) * (2 * settings.translate)  # coordinates run over 2 from side to side
+    zoom = _between(settings.zoom, draws[:, 3])
+    columns = np.stack([1 / zoom, upside / zoom], axis=1)
+    return np.concatenate([affine[:, :, :2] * columns[:, None, :], affine[:, :, 2:] - shift[:, :, None]], axis=2)
 
 
 def _colour(settings: Augment, draws: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from components.probabilities.store import StoreWriter
 from components.storage.digests import value_digest
 
 BATCH = 128
-PROGRAM = 1  # to be raised when the same settings come to mean other pixels
+PROGRAM = 2  # to be raised when the same settings come to mean other pixels
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import affine_transform
 
 from components.data.augment import draw_views, render
 from components.data.augment_settings import Augment
+from components.data.chance import sample_keys, uniforms
+from components.probabilities.judging import Program
 
 STILL = {
     "crop": (1.0, 1.0),
@@ -53,7 +56,7 @@ def test_a_mirrored_view_is_the_mirror_image():
 def test_a_rotation_keeps_proportions_in_an_oblong_image():
     """A square of dots turned by some angle keeps its side lengths in pixels."""
     ids = np.random.default_rng(3).integers(0, 256, (20, 32), dtype=np.uint8)
-    views = draw_views(Augment(**{**STILL, "rotate": 45.0, "ratio": (2.0, 2.0)}), 0, ids, 1, aspect=2.0)
+    views = draw_views(Augment(**{**STILL, "rotate": 45.0}), 0, ids, 1, aspect=2.0)
     linear = views.affine[:, :, :2].double()
     half = torch.diag(torch.tensor([2.0, 1.0], dtype=torch.float64))  # half widths in pixels of a 2:1 image
     in_pixels = half @ linear @ half.inverse()
@@ -108,9 +111,79 @@ def test_erased_rectangles_cover_the_shares_asked_for():
     assert share[share > 0].min() > 0.07 and share.max() < 0.24
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"crop": (0.0, 1.0)}, {"crop": (0.9, 0.2)}, {"ratio": (2.0, 1.0)}, {"erase_area": (0.5, 1.5)}]
-)
+def test_a_crop_has_the_proportions_of_an_oblong_image_where_the_ratio_is_1():
+    ids, _ = some(500)
+    linear = draw_views(Augment(**{**STILL, "crop": (0.2, 0.9)}), 0, ids, 1, aspect=2 / 3).affine[:, :, :2]
+    assert torch.allclose(linear[:, 0, 0], linear[:, 1, 1]) and torch.allclose(linear[:, 0, 1], torch.zeros(500))
+    area = linear[:, 0, 0] * linear[:, 1, 1]
+    assert 0.19 < area.min() < 0.3 and 0.8 < area.max() < 0.91
+
+
+def test_an_image_upside_down_is_that():
+    ids, pixels = some()
+    view = render(pixels, draw_views(Augment(**{**STILL, "vertical_flip": 1.0}), 0, ids, 1), (20, 16))
+    assert torch.allclose(view, pixels.flip(1).permute(0, 3, 1, 2) / 255, atol=1e-5)
+    some_of_them = draw_views(Augment(**{**STILL, "vertical_flip": 0.3}), 0, some(2000)[0], 1).affine[:, 1, 1] < 0
+    assert 0.25 < some_of_them.float().mean() < 0.35
+
+
+def test_shifts_and_enlargements_stay_within_their_limits_and_reach_them():
+    ids, _ = some(2000)
+    affine = draw_views(Augment(**{**STILL, "translate": 0.1, "zoom": (0.8, 1.25)}), 0, ids, 1).affine
+    shift, zoom = affine[:, :, 2] / 2, 1 / affine[:, 0, 0]  # coordinates run from -1 to 1
+    assert shift.abs().max() <= 0.1 + 1e-6 and (shift.amax(dim=0) > 0.095).all() and (shift.amin(dim=0) < -0.095).all()
+    assert 0.8 - 1e-6 <= zoom.min() < 0.81 and 1.24 < zoom.max() <= 1.25 + 1e-6
+    assert torch.allclose(affine[:, 0, 0], affine[:, 1, 1])
+
+
+@pytest.mark.parametrize("background", ["reflect", "grey"])
+def test_an_affine_view_is_the_one_that_scipy_resamples(background):
+    """Turned, sheared, shifted, shrunk: the same pixels by scipy's affine_transform, plane by plane, in float64."""
+    ids, pixels = some(6, (31, 22))
+    changes = {"rotate": 30, "shear": 10, "translate": 0.2, "zoom": (0.6, 0.9), "background": background}
+    wish = Augment(**(STILL | changes))
+    views = draw_views(wish, 3, ids, 2, aspect=22 / 31)
+    ours = render(pixels, views, (31, 22)).numpy()
+    half, middle = np.array([31 / 2, 22 / 2]), np.array([15.0, 10.5])
+    for row in range(6):
+        swapped = views.affine[row].double().numpy()[::-1][:, [1, 0, 2]]  # scipy counts (y, x)
+        matrix = half[:, None] * swapped[:, :2] / half
+        offset = middle - matrix @ middle + half * swapped[:, 2]
+        for channel in range(3):
+            plane = pixels[row, :, :, channel].numpy() / 255
+            mode = {"reflect": "reflect", "grey": "grid-constant"}[background]
+            theirs = affine_transform(plane, matrix, offset, order=1, mode=mode, cval=128 / 255)
+            assert np.abs(ours[row, channel] - theirs).max() < 1e-3
+
+
+def test_settings_without_the_new_changes_mean_the_pixels_that_they_always_meant():
+    """Affine maps of version 1, written out: the crop, the mirror and the turn from draws 0 to 5 alone."""
+    ids, _ = some(50)
+    wish = Augment(rotate=20)
+    draws = uniforms(sample_keys(5, "augment", ids, 3), 6)
+    area = 0.35 + 0.65 * draws[:, 0]
+    ratio = np.exp(np.log(0.75) + (np.log(1.333) - np.log(0.75)) * draws[:, 1])
+    width, height = np.minimum(np.sqrt(area * ratio), 1), np.minimum(np.sqrt(area / ratio), 1)
+    mirror = np.where(draws[:, 4] < 0.5, -1, 1)
+    angle = np.radians((2 * draws[:, 5] - 1) * 20)
+    expected = np.stack([
+        np.cos(angle) * width * mirror, -np.sin(angle) * height, (2 * draws[:, 2] - 1) * (1 - width),
+        np.sin(angle) * width * mirror, np.cos(angle) * height, (2 * draws[:, 3] - 1) * (1 - height)], axis=1)
+    found = draw_views(wish, 5, ids, 3).affine.reshape(50, 6).numpy()
+    assert np.array_equal(found, expected.astype(np.float32))
+
+
+@pytest.mark.parametrize("changed", [
+    {"vertical_flip": 0.1}, {"translate": 0.1}, {"zoom": (0.9, 1.0)}, {"background": "grey"}, {"policy": "myaugment"},
+    {"policy": "randaugment", "magnitude": 5}, {"policy": "randaugment", "operations": 1}])
+def test_every_setting_of_the_views_changes_the_digest_that_guards_a_store(changed):
+    base = {"policy": changed["policy"]} if len(changed) > 1 else {}
+    assert Program(Augment(**changed), 0, (8, 8)).digest() != Program(Augment(**base), 0, (8, 8)).digest()
+
+
+@pytest.mark.parametrize("wrong", [
+    {"crop": (0.0, 1.0)}, {"crop": (0.9, 0.2)}, {"ratio": (2.0, 1.0)}, {"erase_area": (0.5, 1.5)}, {"zoom": (0.0, 1.0)},
+    {"operations": 3}, {"magnitude": 3, "policy": "augmix"}])
 def test_limits_out_of_order_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Augment(**wrong)
