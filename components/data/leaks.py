@@ -93,5 +93,8 @@ def repaired(of: Numbers, split: Numbers, pieces: Counts, order: Numbers) -> Num
     wanted = pieces.by_split(np.arange(number * splits) % splits, splits).astype(np.float64)
     broken = torn(of, split, number)
     costs = MOVE * (sizes.sum(axis=1, keepdims=True) - sizes)
-    placed = polished(pieces.merged(splits), start, wanted, order[broken[order]], costs)
+    whole, movable = pieces.merged(splits), order[broken[order]]
+    # Small groups first: they bring classes nearer to what they were than a few large ones, and move fewer samples.
+    placed = polished(whole, start, wanted, movable, costs, np.maximum(1, whole.sizes()))
+    placed = polished(whole, placed, wanted, movable, costs, np.ones_like(start))
     return np.where(broken[of] & (split != NONE), placed[of], split)

@@ -22,6 +22,7 @@ NONE = -1
 MOVES = 2000
 MOVABLE = 50_000
 GAIN = 1e-9
+KICKS, SHAKEN, KICKED = 16, 8, 2000  # so often one group in so many is moved on, where there are few groups
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,22 @@ def stratified(counts: Counts, fixed: Numbers, fractions: Sequence[float], order
     closed = np.array(fractions) <= 0
     start = iterated(counts, fixed, wanted, order, closed)
     costs = np.where(closed[None, :], np.inf, np.zeros((counts.shape[0], len(fractions))))
-    return polished(counts, start, wanted, order[(fixed[order] == NONE) & (start[order] != NONE)], costs)
+    movable = order[(fixed[order] == NONE) & (start[order] != NONE)]
+    best = polished(counts, start, wanted, movable, costs, np.ones_like(start))
+    open_to = np.flatnonzero(~closed)
+    for kick in range(KICKS if len(movable) <= KICKED else 0):
+        shaken = best.copy()
+        few = movable[kick % SHAKEN :: SHAKEN]
+        shaken[few] = open_to[(np.searchsorted(open_to, best[few]) + 1 + kick // SHAKEN) % len(open_to)]
+        tried = polished(counts, shaken, wanted, movable, costs, np.ones_like(start))
+        if distance(counts, tried, wanted) < distance(counts, best, wanted) - GAIN:
+            best = tried
+    return best
+
+
+def distance(counts: Counts, split: Numbers, wanted: Amounts) -> float:
+    """How far splits are from what is wanted: see `polished`."""
+    return float(((counts.by_split(split, len(wanted)) - wanted) ** 2 / (wanted + 1)).sum())
 
 
 def iterated(counts: Counts, fixed: Numbers, wanted: Amounts, order: Numbers, closed: NDArray[np.bool_]) -> Numbers:
@@ -137,11 +153,13 @@ def carriers(counts: Counts, order: Numbers) -> list[list[int]]:
     return [listed[first:last] for first, last in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)]
 
 
-def polished(counts: Counts, start: Numbers, wanted: Amounts, movable: Numbers, costs: Amounts) -> Numbers:
+def polished(counts: Counts, start: Numbers, wanted: Amounts, movable: Numbers, costs: Amounts,
+             weights: Numbers) -> Numbers:
     """Groups moved one by one, the best move first, while the distance to what is wanted shrinks; int64 [G].
 
     The distance is Pearson's: the sum of (is - wanted)^2 / (wanted + 1) over splits and labels, plus costs of groups at
-    their splits, float64 [G, splits]. movable: numbers of the groups that may move, of which the first count.
+    their splits, float64 [G, splits]. movable: numbers of the groups that may move, of which the first count. weights:
+    of two moves the one that gains more for its group's weight is better; 1 where only the gain counts, [G].
     """
     split, movable = start.copy(), movable[:MOVABLE]
     place = np.full(counts.shape[0], NONE, np.int64)
@@ -159,7 +177,7 @@ def polished(counts: Counts, start: Numbers, wanted: Amounts, movable: Numbers, 
                            len(movable))
         change = np.stack(into, axis=1) - away[:, None] + costs[movable] - costs[movable, here][:, None]
         change[np.arange(len(movable)), here] = 0.0
-        best = int(np.argmin(change))
+        best = int(np.argmin(change / weights[movable, None]))
         if not change.flat[best] < -GAIN:
             break
         mover, to = divmod(best, len(wanted))
