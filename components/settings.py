@@ -70,6 +70,7 @@ class Runtime(Settings):
     workers: int = Field(0, ge=0, description="loader processes for per-sample policies; 0 loads in the step itself")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks run; auto: a GPU if present")
     work: str = Field(".stillhouse/work", description="folder for the state of interrupted steps")
+    cache: str = Field(".stillhouse/cache", description="folder for what the next run need not decode again")
     reports: str = Field("reports", description="folder for run.json, the facts that are no artifact")
     tracking: bool = Field(True, description="send runs to MLflow (MLFLOW_TRACKING_URI, or sqlite:///mlflow.db)")
     experiment: str = Field("stillhouse", description="name of the MLflow experiment")

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 import torch
 
-from components.data.dataset import Dataset
+from components.data.dataset import SCHEMA, Dataset
+from components.data.forms import Form
 
 torch.set_num_threads(1)  # two threads on a shared machine wait for each other
 
@@ -41,14 +42,14 @@ def write_dataset(folder: Path, count: int = 48, size: tuple[int, int] = (24, 20
     }
     pd.DataFrame(table).to_parquet(folder / "samples.parquet", index=False)
     head = {
-        "schema": 1,
+        "schema": SCHEMA,
         "kind": "dataset",
         "tasks": [
             {"name": "shade", "kind": "single", "classes": ["dark", "light"]},
             {"name": "hue", "kind": "single", "classes": ["red", "green", "blue"]},
         ],
-        "geometry": {"size": list(size), "channels": 3, "pad": 128, "layout": "NHWC", "dtype": "uint8"},
-        "shards": {"rows": rows, "files": ["00000.npy", "00001.npy"]},
+        "geometry": Form("decoded", size, 128).to_json(),
+        "shards": {"starts": [0, rows], "files": ["00000.npy", "00001.npy"]},
         "examples": [],
     }
     (folder / "dataset.json").write_text(json.dumps(head))

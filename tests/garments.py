@@ -15,7 +15,8 @@ SMALL = {"count": 150, "size": 40}
 def step(name: str, values: dict[str, Any], **paths: Path) -> dict[str, Any]:
     """Run a step under settings that params.yaml could hold; its facts."""
     root = next(iter(paths.values())).parent
-    quiet = {"tracking": False, "work": str(root / ".work"), "reports": str(root / ".facts"), "threads": 1}
+    quiet = {"tracking": False, "work": str(root / ".work"), "reports": str(root / ".facts"), "threads": 1,
+             "cache": str(root / ".cache")}
     params = Params({**values, "runtime": quiet | values.get("runtime", {})})
     return contract.run_step(contract.load_step(name), params.section(name), name, paths)
 

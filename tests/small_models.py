@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from components.data.dataset import Dataset
+from components.data.dataset import SCHEMA, Dataset
 from components.data.decoding import decode, letterbox
+from components.data.forms import Form
 from components.models.artifact import count_parameters, save_model
 from components.models.network import build_network
 from components.models.preprocessing import geometry_head
@@ -68,9 +69,10 @@ def write_photographs(folder: Path, count: int = 60) -> Path:
     for i in examples:
         (folder / "examples" / f"{ids[i]}{files[i][1]}").write_bytes(files[i][0])
     tasks = [{"name": "kind", "kind": "single", "classes": KIND}, {"name": "trim", "kind": "multi", "classes": TRIM}]
-    head = {"schema": 1, "kind": "dataset", "tasks": tasks, "splits": {name: split.count(name) for name in splits},
-            "geometry": {"size": list(SIZE), "channels": 3, "pad": 128, "layout": "NHWC", "dtype": "uint8"},
-            "shards": {"rows": rows, "files": shards}, "examples": [f"{ids[i]}{files[i][1]}" for i in examples]}
+    head = {"schema": SCHEMA, "kind": "dataset", "tasks": tasks, "splits": {name: split.count(name) for name in splits},
+            "geometry": Form("decoded", SIZE, 128).to_json(),
+            "shards": {"starts": list(range(0, count, rows)), "files": shards},
+            "examples": [f"{ids[i]}{files[i][1]}" for i in examples]}
     (folder / "dataset.json").write_text(json.dumps(head, ensure_ascii=False))
     return seal(folder, "index")
 

@@ -1,8 +1,9 @@
-"""From a manifest and raw files to a Dataset: samples in their order, labels as numbers, pixels in shards."""
+"""From rows of a manifest and raw files to a Dataset: samples in their order, and what is stored of their images."""
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,130 +11,149 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
-from components.data import shards
+from components.data.choice import Plan
 from components.data.dataset import SCHEMA, SPLITS
-from components.data.decoding import IMAGE_SUFFIXES, decode, letterbox
-from components.data.manifest import write_table
+from components.data.decoding import IMAGE_SUFFIXES, Undecodable
+from components.data.forms import Form, stored
+from components.data.labelling import class_counts, in_order, merged, write_samples
 from components.data.pool import ordered
-from components.data.reading import labels_of
+from components.data.reuse import find, keep, keep_if_larger, kept_body, link
+from components.data.shards import OFFSETS
 from components.data.tasks import Task
+from components.data.writing import Body, Writer, named, read_body
 from components.errors import UserError
 from components.progress import progress
 
-CHANNELS = 3
 BLOCK = 32
 EXAMPLES = 16
 REMEDY = "validate the folder again: dvc repro validate"
-OPTIONAL = {"identity": pa.string(), "camera": pa.string(), "group": pa.string(), "weight": pa.float64()}
 
 
 @dataclass(frozen=True)
-class Geometry:
-    """How images are stored: height and width, the grey around them (0..255), and the size of a shard in MiB."""
+class Places:
+    """Where things are: raw files below root, the Dataset to be written, the state of an interrupted run, and what is
+    kept for the next one."""
 
-    size: tuple[int, int]
-    pad: int
-    shard_mb: int
+    root: Path
+    folder: Path
+    work: Path
+    cache: Path
 
 
-def build(root: Path, kept: pd.DataFrame, tasks: Sequence[Task], geometry: Geometry, folder: Path,
-          processes: int) -> dict[str, int]:
-    """Write a Dataset from the rows of a manifest and the files that they name, and return its figures.
+@dataclass(frozen=True)
+class Built:
+    """A Dataset that was written: its figures, how many files were decoded for it, and what there is to warn of."""
 
-    kept: every row with its split. Raises UserError for a file that has changed.
+    figures: dict[str, int]
+    decoded: int
+    notes: tuple[str, ...]
+
+
+def build(places: Places, kept: pd.DataFrame, tasks: Sequence[Task], plan: Plan, processes: int,
+          entries: Mapping[str, Any] | None = None) -> Built:
+    """Write a Dataset from the rows of a manifest and the files that they name.
+
+    kept: every row with its split. entries: what else its head shall hold. Raises UserError for a file that has
+    changed, OSError where the disk is full; what is done by then is found again.
     """
-    samples = in_order(kept)
-    folder.mkdir()
-    rows = shards.rows_per_shard(geometry.size, geometry.shard_mb)
-    names = shards.create(folder / "shards", len(samples), rows, geometry.size)
-    store_pixels(root, samples, geometry, folder / "shards", processes)
-    write_samples(folder / "samples.parquet", samples, tasks)
+    notes: list[str] = []
+    samples = merged(in_order(kept), notes)
+    body, decoded = store_images(places, samples, plan, processes)
+    places.folder.mkdir()
     head = {
         "schema": SCHEMA, "kind": "dataset", "tasks": [task.to_json() for task in tasks],
         "splits": {split: int((samples["split"] == split).sum()) for split in SPLITS},
         "counts": {task.name: class_counts(samples, task) for task in tasks},
-        "geometry": {"size": list(geometry.size), "channels": CHANNELS, "pad": geometry.pad, "layout": "NHWC",
-                     "dtype": "uint8"},
-        "shards": {"rows": rows, "files": names},
-        "examples": copy_examples(root, samples, folder / "examples"),
-    }
+        "geometry": plan.form.to_json(),
+        "shards": place_shards(body, plan.form, places.folder / "shards"),
+        "examples": copy_examples(places.root, samples, places.folder / "examples"),
+    } | dict(entries or {})
+    write_samples(places.folder / "samples.parquet", samples, tasks)
     text = json.dumps(head, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    (folder / "dataset.json").write_text(text, encoding="utf-8")
-    return figures(head, folder)
+    (places.folder / "dataset.json").write_text(text, encoding="utf-8")
+    if problem := keep(places.cache, plan.form.key(), places.work):
+        notes.append(problem)
+    return Built(figures(head, places.folder) | {"merged": len(kept) - len(samples)}, decoded, tuple(notes))
 
 
-def in_order(kept: pd.DataFrame) -> pd.DataFrame:
-    """Rows by split, then content, then path."""
-    place = {split: number for number, split in enumerate(SPLITS)}
-    keys = zip(kept["split"].map(place), kept["sha256"], kept["path"], strict=True)
-    order = [row for _, row in sorted((key, row) for row, key in enumerate(keys))]
-    return kept.iloc[order].reset_index(drop=True)
+def store_images(places: Places, samples: pd.DataFrame, plan: Plan, processes: int) -> tuple[Body, int]:
+    """Write what is stored of every image, in the order of the samples, and say how many files were decoded.
+
+    What an interrupted run has written stays; what is known from an earlier run is copied.
+    """
+    ids = np.frombuffer(bytes.fromhex("".join(samples["sha256"])), np.uint8).reshape(-1, 32)
+    writer = Writer(places.work, plan.form, ids, plan.limit)
+    try:
+        decoded = fill(writer, places, samples, processes)
+        writer.flush()
+    except UserError:
+        # Files have to be validated again, and their new manifest leads to another work folder.
+        writer.flush()
+        keep_if_larger(places.cache, plan.form.key(), places.work)
+        raise
+    finally:
+        writer.close()
+    body = read_body(places.work, plan.form.key())
+    assert body is not None and len(body.lines) == len(samples)
+    return body, decoded
 
 
-def store_pixels(root: Path, samples: pd.DataFrame, geometry: Geometry, folder: Path, processes: int) -> None:
-    """Decode, resize and store every image, blocks of them side by side."""
-    paths, digests = samples["path"].tolist(), samples["sha256"].tolist()
-    starts = range(0, len(paths), BLOCK)
-    blocks = [(first, paths[first : first + BLOCK], digests[first : first + BLOCK]) for first in starts]
-    work = partial(store_block, root, geometry, folder)
-    for _ in progress(ordered(work, blocks, processes, chunk=1), len(blocks), "indexing"):
-        pass
+def fill(writer: Writer, places: Places, samples: pd.DataFrame, processes: int) -> int:
+    """Append the records that are not there yet; the number of files that were decoded."""
+    first, decoded = writer.done, 0
+    known = kept_body(places.cache, writer.form.key())
+    rows = find(known, writer.ids[first:])
+    files = list(zip(samples["path"][first:], samples["sha256"][first:], strict=True))
+    work = partial(read_and_store, places.root, writer.form)
+    unknown = [file for file, row in zip(files, rows, strict=True) if row < 0]
+    with closing(fresh(work, unknown, processes)) as records:
+        for file, row in progress(zip(files, rows, strict=True), len(files), "indexing"):
+            if known is not None and row >= 0 and known.sound(row):
+                writer.append(known.shards.record(row).tobytes())
+                continue
+            decoded += 1
+            writer.append(next(records) if row < 0 else work(file))
+    return decoded
 
 
-def store_block(root: Path, geometry: Geometry, folder: Path, block: tuple[int, list[str], list[str]]) -> None:
-    """Store the images of one block: first row, paths, expected digests."""
-    first, paths, digests = block
-    images = [letterbox(decode(unchanged(root, path, digest)), geometry.size, geometry.pad)
-              for path, digest in zip(paths, digests, strict=True)]
-    shards.write(folder, first, shards.rows_per_shard(geometry.size, geometry.shard_mb), np.stack(images))
+def fresh(work: "partial[bytes]", files: Sequence[tuple[str, str]], processes: int) -> Generator[bytes, None, None]:
+    """The records of files, in their order."""
+    yield from ordered(work, files, processes, chunk=BLOCK)
+
+
+def read_and_store(root: Path, form: Form, file: tuple[str, str]) -> bytes:
+    """What is stored of one file: its path and the digest that it must have."""
+    path, digest = file
+    try:
+        return stored(unchanged(root, path, digest), form)
+    except Undecodable as error:
+        raise UserError(f"{root / path} cannot be decoded: {error}", REMEDY) from None
 
 
 def unchanged(root: Path, path: str, digest: str) -> bytes:
     """The content of a file; UserError where it is not what the manifest says."""
+    file = root / path
+    if file.exists() and not file.is_file():  # opening a pipe would wait for ever
+        raise UserError(f"{file} is no ordinary file", REMEDY)
     try:
-        content = (root / path).read_bytes()
+        content = file.read_bytes()
     except OSError as error:
-        raise UserError(f"{root / path} cannot be read: {error.strerror}", REMEDY) from None
+        raise UserError(f"{file} cannot be read: {error.strerror}", REMEDY) from None
     if hashlib.sha256(content).hexdigest() != digest:
-        raise UserError(f"{root / path} was changed since it was validated", REMEDY)
+        raise UserError(f"{file} was changed since it was validated", REMEDY)
     return content
 
 
-def write_samples(path: Path, samples: pd.DataFrame, tasks: Sequence[Task]) -> None:
-    """Write samples.parquet."""
-    optional = {name: kind for name, kind in OPTIONAL.items() if samples[name].notna().any()}
-    types = {"id": pa.string(), "path": pa.string(), "split": pa.string()}
-    types |= {task.name: pa.int32() if task.kind == "single" else pa.list_(pa.int32()) for task in tasks}
-    types |= optional | {"width": pa.int32(), "height": pa.int32()}
-    numbered = {task.name: [encode(cell, task) for cell in samples[task.name]] for task in tasks}
-    table = samples.drop(columns=list(numbered)).rename(columns={"sha256": "id"})
-    for name, column in numbered.items():
-        table[name] = pd.Series(column, dtype=object)
-    write_table(path, table, types)
-
-
-def encode(cell: str, task: Task) -> int | list[int] | None:
-    """The labels of a cell as class numbers: -1, or null for `multi`, where there are none.
-
-    >>> task = Task("colour", "multi", ("blue", "red"))
-    >>> encode("red|blue", task), encode("", task)
-    ([0, 1], None)
-    """
-    found = sorted({task.classes.index(label) for label in labels_of(cell, task.kind)})
-    if task.kind == "multi":
-        return found or None
-    return found[0] if found else -1
-
-
-def class_counts(samples: pd.DataFrame, task: Task) -> dict[str, dict[str, int]]:
-    """How many images of each split carry each class."""
-    counts = {split: dict.fromkeys(task.classes, 0) for split in SPLITS}
-    for split, cell in zip(samples["split"], samples[task.name], strict=True):
-        for label in labels_of(cell, task.kind):
-            counts[split][label] += 1
-    return counts
+def place_shards(body: Body, form: Form, folder: Path) -> dict[str, Any]:
+    """Put the files of a body where a Dataset has them; what its head says of them."""
+    folder.mkdir()
+    for name in body.shards.names:
+        link(body.shards.folder / name, folder / name)
+    if form.pixels == "jpeg":
+        with named(folder / OFFSETS):
+            np.save(folder / OFFSETS, body.shards.offsets, allow_pickle=False)
+    return {"files": list(body.shards.names), "starts": body.shards.starts.tolist()}
 
 
 def copy_examples(root: Path, samples: pd.DataFrame, folder: Path) -> list[str]:
