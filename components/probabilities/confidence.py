@@ -40,7 +40,8 @@ class Verdicts:
     @property
     def flagged(self) -> NDArray[np.bool_]:
         """Likely errors: another class is confident and likelier than the given one, bool [n]."""
-        return (self.confident >= 0) & (self.confident != self.given) & (self.other > self.own)
+        found: NDArray[np.bool_] = (self.confident >= 0) & (self.confident != self.given) & (self.other > self.own)
+        return found
 
     @property
     def score(self) -> Floats:
@@ -78,7 +79,7 @@ def largest_other(values: Floats, given: Counts) -> Floats:
 
 
 def confident_class(values: Floats, thresholds: Floats) -> tuple[Counts, Floats]:
-    """The likeliest class at or above its threshold, or -1, and its probability, or 0; the first of equals, each [b]."""
+    """The likeliest class at or above its threshold (the first of equals) or -1, its probability or 0, each [b]."""
     reached = np.where(values >= thresholds - TOLERANCE, values, -1.0)
     best = reached.argmax(axis=1)
     top = np.take_along_axis(reached, best[:, None], axis=1)[:, 0]

@@ -9,7 +9,7 @@ import pandas as pd
 
 from components.data.dataset import Dataset
 from components.data.manifest import harmless
-from components.data.reading import SEPARATOR
+from components.data.layouts.found import SEPARATOR
 from components.data.tasks import Task
 from components.probabilities.confidence import Floats
 
