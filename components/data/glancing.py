@@ -19,7 +19,7 @@ from components.data.decoding import (
     sniff,
     to_rgb,
 )
-from components.data.verdicts import Finding
+from components.data.verdicts import Finding, Reason
 
 SMALL = 64  # pixels: the least short side of the small grey picture of a larger image
 LONGEST = 4096  # pixels: the most that its long side has
@@ -57,14 +57,14 @@ def glance(content: bytes) -> Glance:
 
 
 def _look(opened: Image.Image, quick: bool) -> Glance:
-    size, mode, turned = opened.size, opened.mode, _tag(opened)
-    traits = stored_as(opened)
+    size, mode, wide, turned = opened.size, opened.mode, _is_wide(opened), _tag(opened)
     if quick and _may_be_scaled(opened):
         opened.draft("L", (SMALL, SMALL))
         opened.load()
     else:
         opened.load()
         size = opened.size
+    traits = stored_as(mode, wide, opened.has_transparency_data)
     small, orientation = _small(opened), orientation_of(opened)
     if orientation in UPRIGHT:
         small = small.transpose(UPRIGHT[orientation])
@@ -76,18 +76,24 @@ def _look(opened: Image.Image, quick: bool) -> Glance:
     return Glance(size, format_of(opened), mode, tuple(traits), np.asarray(small))
 
 
-def stored_as(opened: Image.Image) -> list[Finding]:
-    """What is out of the common in how an image that was opened, but not loaded, stores its pixels."""
-    mode = opened.mode
-    found = [Finding("cmyk")] if mode == "CMYK" else []
-    raw = str([tile[3] for tile in opened.tile[:1]]) if opened.format in ("PNG", "TIFF") else ""  # type: ignore[attr-defined]
-    if mode.startswith("I") or mode == "F" or ";16" in raw:
-        found.append(Finding("sixteen_bit", f"mode {mode}"))
-    if opened.has_transparency_data:
-        found.append(Finding("alpha"))
-    if mode in ("1", "L", "LA", "La", "F") or mode.startswith("I"):
-        found.append(Finding("grey", f"mode {mode}"))
-    return [*found, Finding("palette")] if mode in ("P", "PA") else found
+def stored_as(mode: str, wide: bool, transparent: bool) -> list[Finding]:
+    """What is out of the common in how a file stores its pixels. mode: Pillow's. wide: more than 8 bits a sample."""
+    found: dict[Reason, bool] = {
+        "cmyk": mode == "CMYK",
+        "sixteen_bit": wide,
+        "alpha": transparent,
+        "grey": mode in ("1", "L", "LA", "La", "F") or mode.startswith("I"),
+        "palette": mode in ("P", "PA"),
+    }
+    return [Finding(reason, f"mode {mode}") for reason, holds in found.items() if holds]
+
+
+def _is_wide(opened: Image.Image) -> bool:
+    """Whether an image that is open, but not loaded, has samples of more than 8 bits, whatever they are loaded as."""
+    if opened.mode.startswith("I") or opened.mode == "F":
+        return True
+    tiles = getattr(opened, "tile", []) if opened.format in ("PNG", "TIFF") else []
+    return any(";16" in str(tile[3]) for tile in tiles[:1])
 
 
 def _may_be_scaled(opened: Image.Image) -> bool:

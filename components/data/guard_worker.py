@@ -1,5 +1,6 @@
 """What runs inside a guarded process: limits on memory, time and writing, then items until no more come."""
 
+import os
 import resource
 import signal
 import sys
@@ -56,6 +57,7 @@ def worked_off(function: Callable[[Any], Any], items: list[Any], limits: Limits,
 
 def confine(limits: Limits) -> None:
     """Take from this process, for good, what no decoder needs: memory without end, core dumps, writing to files."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # C libraries tell it of every damaged file
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES))
