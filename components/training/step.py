@@ -1,6 +1,6 @@
 """One step of the optimiser: the views of a batch, the forward pass, the loss, the backward pass."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from components.data.augment import draw_views, render
+from components.data.augment_settings import Augment
 from components.data.chance import batch_seed
 from components.data.dataset import Dataset
 from components.data.loader import Batch
+from components.data.mixing import draw_mixture, mix_images, shares
+from components.data.scales import size_at
 from components.errors import UserError
 from components.losses.objective import Objective
 from components.models.outputs import Outputs
@@ -25,15 +28,18 @@ CHECK_EVERY = 20  # steps between looks at the loss: each look waits for the dev
 # (epoch, training figures of the epoch) -> figures to add; it may keep the weights as the best.
 AfterEpoch: TypeAlias = Callable[[int, dict[str, float]], dict[str, float]]
 
+# (place in the epoch, number of steps of the epoch, batch)
+Moment: TypeAlias = tuple[int, int, Batch]
+
 
 @dataclass(frozen=True)
 class Job:
     """What is trained on what: rows of a Dataset under an objective.
 
-    view_of: epoch -> view to look at, asked with larger numbers for a sample's further visits in an epoch. save: write a
-    checkpoint. stop: whether to end at the next step. show: wraps the batches to show progress. recalls: of classes on
-    the validation split after the latest epoch, by task, [C], NaN where it lacks one. factor: epoch -> factors on the
-    weights of all samples, float32 [len(dataset)].
+    view_of: epoch -> view to look at; larger numbers ask for views of a sample's further visits in an epoch. save:
+    write a checkpoint. stop: whether to end at the next step. show: wraps the batches to show progress. recalls: of
+    classes on the validation split after the latest epoch, by task, [C], NaN where it lacks one. factor: epoch ->
+    factors on the weights of all samples, float32 [len(dataset)].
     """
 
     dataset: Dataset
@@ -46,7 +52,7 @@ class Job:
     after_epoch: AfterEpoch
     save: Callable[[State], None]
     stop: Callable[[], bool]
-    show: Callable[[Iterator[Batch], int], Iterator[Batch]]
+    show: Callable[[Iterator[Moment], int], Iterator[Moment]]
     workers: int = 0
     save_seconds: float = 30.0
     recalls: Callable[[], dict[str, NDArray[np.float64]]] = dict
@@ -56,15 +62,18 @@ class Job:
 def train_step(job: Job, state: State, batch: Batch, normalise: Normalise, size: tuple[int, int]) -> None:
     """One step of the optimiser, with every draw about the batch made from (seed, step)."""
     torch.manual_seed(batch_seed(job.seed, "step", state.step))
-    images = normalise(views_of(job, batch, size))
+    size = size_at(job.recipe.scales, size, job.seed, state.step)
+    mixture = draw_mixture(job.recipe.mix, job.seed, state.step, len(batch.rows), size)
+    images = views_of(job.recipe.augment, job.seed, job.dataset, batch, size, job.device)
+    images = normalise(images if mixture is None else mix_images(images, mixture))
     if job.recipe.memory_format == "channels_last":
         images = images.contiguous(memory_format=torch.channels_last)
-    batch = on_device(batch, job.device)
+    parts = shares(on_device(batch, job.device), mixture)
     with torch.autocast(job.device.type, torch.bfloat16, enabled=job.recipe.precision == "bf16"):
         outputs: Outputs = state.network(images)
-    losses, parts = job.objective(outputs, batch)
-    weight = batch.weight.sum().clamp_min(1e-12)  # samples of weight 0 teach nothing, which is no error
-    loss = (losses * batch.weight).sum() / weight
+    told = [(job.objective(outputs, part), part.weight) for part in parts]
+    weight = total(weights.sum() for _, weights in told).clamp_min(1e-12)  # samples of weight 0 teach nothing: no error
+    loss = total((losses * weights).sum() for (losses, _), weights in told) / weight
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     if job.recipe.clip > 0:
@@ -72,16 +81,17 @@ def train_step(job: Job, state: State, batch: Batch, normalise: Normalise, size:
     state.optimizer.step()
     state.step += 1
     follow(state.average, state.network, job.recipe.ema, state.step)
-    add_up(state, {"loss": losses} | parts, batch.weight, weight)
+    add_up(state, [({"loss": losses} | by_name, weights) for (losses, by_name), weights in told], weight)
     if state.step % CHECK_EVERY == 0:
         refuse_divergence(job, state, batch)
 
 
-def views_of(job: Job, batch: Batch, size: tuple[int, int]) -> Tensor:
-    """The batch's view as the network sees it before normalisation, float32 [N, 3, h, w] in [0, 1]."""
-    height, width = job.dataset.size
-    views = draw_views(job.recipe.augment, job.seed, job.dataset.ids[batch.rows], batch.view, width / height)
-    return render(batch.pixels.to(job.device, non_blocking=True), views.to(job.device), size)
+def views_of(augment: Augment, seed: int, dataset: Dataset, batch: Batch, size: tuple[int, int],
+             device: torch.device) -> Tensor:
+    """The batch's views as the network sees them before mixing and normalisation, float32 [N, 3, h, w] in [0, 1]."""
+    height, width = dataset.size
+    views = draw_views(augment, seed, dataset.ids[batch.rows], batch.view, width / height)
+    return render(batch.pixels.to(device, non_blocking=True), views.to(device), size)
 
 
 def size_of(recipe: Recipe, epoch: int, stored: tuple[int, int]) -> tuple[int, int]:
@@ -94,11 +104,17 @@ def sized(entry: int | tuple[int, int], stored: tuple[int, int]) -> tuple[int, i
     return entry if isinstance(entry, tuple) else (entry, max(round(entry * stored[1] / stored[0]), 1))
 
 
-def add_up(state: State, parts: dict[str, Tensor], weights: Tensor, weight: Tensor) -> None:
-    """Add a step's losses to the sums of the epoch, on the device and without waiting for it."""
-    values = {name: (part.detach().double() * weights).sum() for name, part in parts.items()}
+def add_up(state: State, told: list[tuple[dict[str, Tensor], Tensor]], weight: Tensor) -> None:
+    """Add a step's losses and their weights to the sums of the epoch, on the device and without waiting for it."""
+    values = {name: total((parts[name].detach().double() * weights).sum() for parts, weights in told)
+              for name in told[0][0]}
     for name, value in (values | {"weight": weight.double()}).items():
         state.sums[name] = state.sums[name].to(value.device) + value if name in state.sums else value
+
+
+def total(values: Iterable[Tensor]) -> Tensor:
+    """The sum of single numbers; of one, itself to the bit."""
+    return torch.stack(list(values)).sum()
 
 
 def refuse_divergence(job: Job, state: State, batch: Batch) -> None:
