@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from components.contract import Input, Output, Source, note, work_folder
-from components.settings import Runtime, Settings, SharedRuntime
+from components.settings import From, Runtime, Settings, SharedRuntime
 
 Side = Annotated[int, Field(gt=0, le=4096)]
 
@@ -26,6 +26,7 @@ class Index(Settings):
     short_side: int = Field(
         0, ge=0, le=4096, description="largest short side of JPEGs; 0: what size needs, else size may change freely")
     shard_mb: int = Field(256, ge=1, description="largest size of one file of pixels, in MiB")
+    root: Annotated[str, From("data.root"), Field(exclude=True)] = ""
     runtime: SharedRuntime = Runtime()
 
 
@@ -33,6 +34,7 @@ def index(settings: Index, /, *, source: Source, manifest: Input, dataset: Outpu
     """Resize and store the images that `validate` found fit, with their labels as numbers."""
     from components.data.building import Places, build
     from components.data.choice import Wanted, choose
+    from components.data.files import root_of
     from components.data.manifest import Manifest
     from components.data.pool import processes
 
@@ -42,7 +44,7 @@ def index(settings: Index, /, *, source: Source, manifest: Input, dataset: Outpu
                     settings.quality, settings.short_side)
     plan = choose(samples, wanted, shutil.disk_usage(dataset.parent).free)
     print("\n".join(f"index: {line}" for line in plan.said), file=sys.stderr)
-    places = Places(source, dataset, work_folder() / "pixels", Path(settings.runtime.cache))
+    places = Places(root_of(source, settings.root), dataset, work_folder() / "pixels", Path(settings.runtime.cache))
     built = build(places, samples, listed.tasks, plan, processes(settings.runtime.threads))
     for line in (*plan.notes, *built.notes):
         print(f"warning: {line}", file=sys.stderr)

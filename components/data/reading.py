@@ -80,8 +80,9 @@ def read_listing(source: Path, data: Data) -> Listing:
 def existing(source: Path) -> Path:
     """The source; UserError where nothing is there, or it is elsewhere."""
     if source.parts[:1] == ("s3:",):
-        raise UserError(f"data.path is {'/'.join(source.parts).replace('s3:/', 's3://', 1)}, which is not on this "
-                        "machine", "copy it here first (aws s3 sync, dvc pull), and set data.path to that folder")
+        bucket = "/".join(source.parts[1:])
+        raise UserError(f"data.path is s3://{bucket}, which is not on this machine",
+                        "copy it here first (aws s3 sync, dvc pull), and set data.path to that folder")
     if not source.exists():
         raise UserError(f"{source} does not exist; expected a folder of images, or a manifest",
                         "set data.path in params.yaml to one")

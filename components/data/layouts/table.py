@@ -103,7 +103,7 @@ def refuse_repeated(names: Sequence[str], origin: Path) -> None:
     """UserError where a path stands in a file more than once."""
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise UserError(f"{origin}: {len(twice)} entries stand there more than once: {listed(twice)}", "keep one of each")
+        raise UserError(f"{origin}: {len(twice)} entries stand there more than once: {listed(twice)}", "keep one each")
 
 
 def strangers(root: Path, known: Sequence[str], notes: list[str]) -> list[str]:
