@@ -4,8 +4,9 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from typing import TypeVar
@@ -16,6 +17,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 CHUNK = 16
 WORTH_PROCESSES = 4  # chunks
+AHEAD = 4  # chunks a process
 
 
 def processes(threads: int) -> int:
@@ -38,13 +40,30 @@ def ordered(
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(count, len(items)), context, initializer=end_with_parent) as pool:
         try:
-            yield from pool.map(function, items, chunksize=chunk)
+            yield from _not_far_ahead(pool, function, items, chunk, AHEAD * count)
         except BrokenProcessPool:
             raise TryAgain("a worker process died: killed for memory, or by a file that crashes its decoder",
                            "give it more memory or fewer processes (runtime.threads), then run the same command again"
                            ) from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)  # whoever stops listening stops the work
+
+
+def _not_far_ahead(
+    pool: ProcessPoolExecutor, function: Callable[[Item], Result], items: Sequence[Item], chunk: int, most: int
+) -> Iterator[Result]:
+    """Results in order, of which no more than `most` chunks wait: whoever takes them may be slower than the pool."""
+    waiting: deque[Future[list[Result]]] = deque()
+    for first in range(0, len(items), chunk):
+        waiting.append(pool.submit(_each, function, items[first : first + chunk]))
+        if len(waiting) > most:
+            yield from waiting.popleft().result()
+    while waiting:
+        yield from waiting.popleft().result()
+
+
+def _each(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    return [function(item) for item in items]
 
 
 def end_with_parent() -> None:

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from components.data.dataset import Dataset
-from components.data.decoding import Undecodable, decode, letterbox
+from components.data.decoding import Undecodable
+from components.data.forms import pixels_of, stored
 from components.deployment.onnx_graph import EMBEDDING, INPUT, output_names
 from components.errors import UserError
 from components.evaluation.metrics import log_probabilities
@@ -61,7 +62,7 @@ def read_examples(dataset: Dataset) -> NDArray[np.uint8]:
 def _read(dataset: Dataset, name: str) -> NDArray[np.uint8]:
     path = dataset.path / "examples" / name
     try:
-        return letterbox(decode(path.read_bytes()), dataset.size, dataset.head["geometry"]["pad"])
+        return pixels_of(stored(path.read_bytes(), dataset.form), dataset.form)
     except Undecodable as error:
         raise UserError(f"{path} cannot be decoded: {error}", "make the Dataset again: dvc repro -f index") from None
 
