@@ -32,6 +32,9 @@ COMMANDS = {
     "trace": ("components.commands.trace", "walk from an artifact back to the images it was made from"),
     "summary": ("components.commands.summary", "print the table of the models that were trained"),
     "track": ("components.commands.track", "send to MLflow what was kept while it was away"),
+    "audit": ("components.commands.audit", "rank the given labels that models doubt"),
+    "suggest": ("components.commands.suggest", "rank the images that are most worth a label"),
+    "compare-data": ("components.commands.compare_data", "say what changed between two Datasets and whether it matters"),
     "schema": ("components.commands.schema", "write the JSON schema and the reference page of params.yaml"),
 }
 
@@ -111,8 +114,8 @@ def overview() -> str:
     from components.contract import STEPS
 
     lines = ["usage: stillhouse NAME [options]      stillhouse NAME --help tells the options", "", f"{STEPS_NOTE}:"]
-    lines += [f"  {name:<10} {text}" for name, text in STEPS.items()]
-    lines += ["", "commands:"] + [f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items()]
+    lines += [f"  {name:<12} {text}" for name, text in STEPS.items()]
+    lines += ["", "commands:"] + [f"  {name:<12} {text}" for name, (_, text) in COMMANDS.items()]
     lines += ["", "The whole pipeline: dvc repro.   Settings: params.yaml, explained in docs/params.md.",
               "Exit codes: 0 done, 1 settings or data, 2 usage, 70 a defect, 75 try again, 143 terminated."]
     return "\n".join(lines)
