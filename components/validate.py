@@ -2,7 +2,7 @@
 
 import json
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -29,35 +29,35 @@ class Validate(Settings):
 def validate(settings: Validate, /, *, source: Source, manifest: Output, report: Output, metrics: Output) -> None:
     """Decode every image of a folder, find copies, and write the list of those that `index` takes."""
     from components.data import checks
-    from components.data.copies import among, leaks
+    from components.data.copies import leaks
     from components.data.findings_page import page
     from components.data.guard_worker import Limits
     from components.data.manifest import refuse_gaps, write_manifest
     from components.data.pool import processes
     from components.data.reading import read_listing, root_of
 
-    policies = Policies(settings.policy, settings.policies)
-    limits = Limits(settings.seconds, settings.memory_mb)
     listing = read_listing(source, settings.data)
     for note in listing.notes:
         print(f"warning: {source}: {note}", file=sys.stderr)
-    root, rows = root_of(source, settings.data.root), listing.rows
-    facts = checks.inspect_all(root, rows, settings.thresholds, limits, processes(settings.runtime.threads))
-    more, clusters = among(rows, facts, listing.tasks)
-    facts = checks.joined(facts, more)
-    checks.refuse(facts, rows["path"].tolist(), policies)
-    shared = leaks(rows, facts, clusters)
-    findings = checks.findings_table(rows, facts, policies)
-    rows = checks.judged(rows, facts, clusters, policies)
+    policies, root = Policies(settings.policy, settings.policies), root_of(source, settings.data.root)
+    limits = Limits(settings.seconds, settings.memory_mb)
+    facts = checks.inspect_all(root, listing.rows, settings.thresholds, limits, processes(settings.runtime.threads))
+    facts, clusters = checks.compared(listing.rows, facts, listing.tasks)
+    checks.refuse(facts, listing.rows["path"].tolist(), policies)
+    rows = checks.judged(listing.rows, facts, clusters, policies)
     refuse_gaps(rows, listing.tasks)
-    counts = checks.count(facts)
-    kept = int((rows["verdict"] == "ok").sum())
-    head = {"layout": listing.layout, "notes": list(listing.notes), "counts": counts, "leaks": shared,
-            "files": len(rows), "kept": kept, "digest": checks.content_digest(rows), "seconds": settings.seconds,
-            "memory_mb": settings.memory_mb, "thresholds": settings.thresholds.model_dump(mode="json"),
-            "policies": {reason: policies.of(reason) for reason in counts}}
+    findings, counts = checks.findings_table(rows, facts, policies), checks.count(facts)
+    head = settled(settings) | {
+        "layout": listing.layout, "notes": list(listing.notes), "files": len(rows), "counts": counts,
+        "kept": int((rows["verdict"] == "ok").sum()), "leaks": leaks(rows, facts, clusters),
+        "digest": checks.content_digest(rows), "policies": {reason: policies.of(reason) for reason in counts}}
     write_manifest(manifest, rows, findings, head, listing.tasks)
     report.write_text(page(root, rows, findings, listing, policies, head), encoding="utf-8")
-    figures = {"files": len(rows), "kept": kept} | {str(reason): number for reason, number in counts.items()}
+    figures = {"files": head["files"], "kept": head["kept"]} | {str(reason): counts[reason] for reason in counts}
     metrics.write_text(json.dumps(figures, sort_keys=True, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    print(f"{kept} of {len(rows)} images are fit, {len(rows) - kept} are left out", file=sys.stderr)
+    print(f"{head['kept']} of {len(rows)} images are fit, {len(rows) - head['kept']} are left out", file=sys.stderr)
+
+
+def settled(settings: Validate) -> dict[str, Any]:
+    """The settings by which files were judged, as validation.json keeps them."""
+    return settings.model_dump(mode="json", include={"thresholds", "seconds", "memory_mb"})

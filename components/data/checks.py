@@ -10,9 +10,11 @@ from pathlib import Path
 import pandas as pd
 
 from components.data.check_settings import Thresholds
+from components.data.copies import among
 from components.data.facts import Facts, inspect
 from components.data.guard_worker import Limits
 from components.data.guarded import Failure, guarded
+from components.data.tasks import Task
 from components.data.verdicts import REASONS, Finding, Policies, Reason
 from components.errors import UserError
 from components.progress import progress
@@ -47,10 +49,13 @@ def as_given(facts: Facts, digest: object) -> Facts:
                                                        f"{facts.sha256[:12]}"), *facts.findings))
 
 
-def joined(facts: Sequence[Facts], more: Sequence[tuple[Finding, ...]]) -> list[Facts]:
-    """The facts with further findings of each file behind its own."""
-    return [replace(one, findings=one.findings + found) if found else one
-            for one, found in zip(facts, more, strict=True)]
+def compared(rows: pd.DataFrame, facts: Sequence[Facts], tasks: Sequence[Task]
+             ) -> tuple[list[Facts], list[str | None]]:
+    """The facts with what shows only among files behind each file's own findings, and the cluster of each."""
+    more, clusters = among(rows, facts, tasks)
+    joined = [replace(one, findings=one.findings + found) if found else one
+              for one, found in zip(facts, more, strict=True)]
+    return joined, clusters
 
 
 def refuse(facts: Sequence[Facts], paths: Sequence[str], policies: Policies) -> None:

@@ -1,5 +1,6 @@
 """What one file is: read once, decoded once, and everything that this tells kept together."""
 
+import builtins
 import hashlib
 import math
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ class Facts:
     contrast: float = math.nan
     sharpness: float = math.nan
     entropy: float = math.nan
-    fingerprint: bytes = b""
+    fingerprint: builtins.bytes = b""
     findings: tuple[Finding, ...] = ()
 
 
