@@ -34,7 +34,7 @@ COMMANDS = {
     "track": ("components.commands.track", "send to MLflow what was kept while it was away"),
     "audit": ("components.commands.audit", "rank the given labels that models doubt"),
     "suggest": ("components.commands.suggest", "rank the images that are most worth a label"),
-    "compare-data": ("components.commands.compare_data", "say what changed between two Datasets and whether it matters"),
+    "compare-data": ("components.commands.compare_data", "tell what changed between two Datasets and if it matters"),
     "schema": ("components.commands.schema", "write the JSON schema and the reference page of params.yaml"),
 }
 

@@ -87,6 +87,12 @@ def previous(runs: Path) -> tuple[Task, ...] | None:
         return None
 
 
+def since(runs: Path, tasks: Sequence[Task]) -> list[str]:
+    """What became of tasks and classes since the last run that is known, in words; nothing where none is."""
+    before = previous(runs)
+    return told(changes(before, tasks), before) if before is not None else []
+
+
 def noted(tasks: Sequence[Task]) -> list[dict[str, Any]]:
     """The fact for run.json from which the next run learns the classes of this one."""
     return [task.to_json() for task in tasks]

@@ -64,9 +64,10 @@ def divided(kept: pd.DataFrame, tasks: Sequence[Task], settings: Split) -> tuple
     found = leaks(links, NAMES[given])
     moves = int((mended != given).sum())
     notes = [*([] if settings.repair else told(found, moves)), *notes_on(question, final, filled, moves)]
-    facts = {"filled": filled, "moves": moves, "given": [one.to_json() for one in found],
+    facts = {"filled": filled, "given": [one.to_json() for one in found],
              "stored": [one.to_json() for one in leaks(links, names)],
-             "groups": {name: int(link.nunique()) for name, link in links.items()}}
+             "groups": {name: int(link.nunique()) for name, link in links.items()},
+             "repair": {"done": settings.repair, "moves": moves, "torn": int(torn(groups.of, given, len(groups)).sum())}}
     return rows.assign(split=names), Division(head_of(question, final) | facts, figures(question, final), tuple(notes))
 
 
@@ -74,9 +75,8 @@ def head_of(question: Question, final: Numbers) -> dict[str, Any]:
     """What dataset.json says of the settings and of what they led to."""
     settings, groups, given = question.settings, question.groups, question.given
     return {
-        "method": settings.method, "seed": settings.seed, "repaired": settings.repair,
-        "fractions": settings.fractions.model_dump(), "joined": groups.joined,
-        "torn": int(torn(groups.of, given, len(groups)).sum()),
+        "method": settings.method, "seed": settings.seed, "fractions": settings.fractions.model_dump(),
+        "joined": groups.joined,
         "assigned": {name: int(((given == NONE) & (final == place)).sum()) for place, name in enumerate(SPLITS)},
         "deviation": deviations(question.rows, question.tasks, final),
     }
