@@ -67,7 +67,8 @@ def divided(kept: pd.DataFrame, tasks: Sequence[Task], settings: Split) -> tuple
     facts = {"filled": filled, "given": [one.to_json() for one in found],
              "stored": [one.to_json() for one in leaks(links, names)],
              "groups": {name: int(link.nunique()) for name, link in links.items()},
-             "repair": {"done": settings.repair, "moves": moves, "torn": int(torn(groups.of, given, len(groups)).sum())}}
+             "repair": {"done": settings.repair, "moves": moves,
+                        "torn": int(torn(groups.of, given, len(groups)).sum())}}
     return rows.assign(split=names), Division(head_of(question, final) | facts, figures(question, final), tuple(notes))
 
 
@@ -204,13 +205,13 @@ def notes_on(question: Question, split: Numbers, filled: Sequence[str], moves: i
     if groups.joined and settings.near_duplicates:
         notes.append(f"{groups.joined} groups hold several values of one column, joined by near duplicates or by "
                      "another column; an image that joins two of them later moves one")
-    return notes + gaps(question, split)
+    return notes + (gaps(question, split) if (split != given).any() else [])  # of given splits, `validate` has told
 
 
 def gaps(question: Question, split: Numbers) -> list[str]:
     """Classes of which a split has no image."""
-    remedy = "; index.split.method: stratified shares classes out evenly"
-    remedy = "" if question.settings.method == "stratified" or not (question.given == NONE).any() else remedy
+    even = "; index.split.method: stratified shares classes out evenly"
+    remedy = even if question.settings.method == "stable" else ""
     notes = []
     for task in question.tasks:
         table = class_table(question.rows, task, split)
