@@ -149,9 +149,9 @@ def leaks(rows: pd.DataFrame, facts: Sequence[Facts], clusters: Sequence[str | N
     later, earlier: the splits. images: how many decodable ones the later has. exact: how many of them are also in the
     earlier, byte by byte. near: how many more show the same picture as one there.
     """
-    usable = [not any(finding.reason in UNUSABLE for finding in fact.findings) for fact in facts]
+    usable = sorted(row for members in by_content(facts).values() for row in members)
     seen = pd.DataFrame({"split": list(rows["split"]), "sha256": [fact.sha256 for fact in facts],
-                         "cluster": list(clusters)})[usable]
+                         "cluster": list(clusters)}, dtype=object).iloc[usable]
     present = [split for split in SPLITS if (seen["split"] == split).any()]
     found = []
     for earlier, later in combinations(present, 2):
