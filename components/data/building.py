@@ -15,11 +15,13 @@ import pandas as pd
 from components.data.choice import Plan
 from components.data.dataset import SCHEMA, SPLITS
 from components.data.decoding import IMAGE_SUFFIXES, Undecodable
+from components.data.describing import embeddings
 from components.data.forms import Form, stored
 from components.data.labelling import class_counts, in_order, merged, write_samples
 from components.data.pool import ordered
 from components.data.reuse import find, keep, keep_if_larger, kept_body, link
 from components.data.shards import OFFSETS
+from components.data.statistics import statistics
 from components.data.tasks import Task
 from components.data.writing import Body, Writer, named, read_body
 from components.errors import UserError
@@ -68,6 +70,7 @@ def build(places: Places, kept: pd.DataFrame, tasks: Sequence[Task], plan: Plan,
         "geometry": plan.form.to_json(),
         "shards": place_shards(body, plan.form, places.folder / "shards"),
         "examples": copy_examples(places.root, samples, places.folder / "examples"),
+        "statistics": statistics(samples, tasks, embeddings(places.work, plan.form, len(samples), processes)),
     } | dict(entries or {})
     write_samples(places.folder / "samples.parquet", samples, tasks)
     text = json.dumps(head, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
