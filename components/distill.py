@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from components.contract import Input, Output, deferred_termination
+from components.data.curriculum_settings import Curriculum
 from components.settings import From, Runtime, Seed, Settings, SharedRuntime
 from components.surroundings import surroundings, write_fitted
 from components.training.settings import Recipe
@@ -17,6 +18,7 @@ class Distill(Settings):
     weight: float = Field(0.7, ge=0, le=1, description="share of the teachers in the loss; the rest is the label's")
     match: Literal["exact", "mean"] = Field(
         "mean", description="exact: judged views, target by view; mean: fresh views, target averaged over views")
+    curriculum: Curriculum = Curriculum()
     student: Annotated[Recipe, From("student")] = Recipe()
     seed: Seed = 0
     runtime: SharedRuntime = Runtime()
@@ -31,13 +33,15 @@ class Distill(Settings):
 def distill(settings: Distill, /, *, dataset: Input, probabilities: Input, model: Output, metrics: Output,
             curves: Output) -> None:
     """Train the student on a Dataset's images and the teachers' stored probabilities alone."""
+    from components.data.curriculum import curriculum_factor
     from components.data.dataset import Dataset
     from components.losses.distillation import Blend, distilled
     from components.probabilities.judging import Program
     from components.probabilities.store import Store
     from components.probabilities.targets import read_targets
+    from components.probabilities.truth import true_probabilities
     from components.storage.receipts import digest
-    from components.training.fitting import Goal, fit
+    from components.training.fitting import Goal, fit, labelled_rows
 
     samples, store = Dataset.open(dataset), Store.open(probabilities)
     store.require({"dataset": digest(dataset), "tasks": [task.to_json() for task in samples.tasks]})
@@ -47,8 +51,10 @@ def distill(settings: Distill, /, *, dataset: Input, probabilities: Input, model
     targets = read_targets(store, samples, settings.temperature, settings.match)
     recipe, stored = settings.student, len(store.views) - 1
     blend = Blend(settings.temperature, settings.weight, recipe.smoothing, recipe.task_weights)
+    pace, rows = settings.curriculum, labelled_rows(samples, "train")
+    factor = curriculum_factor(true_probabilities(store, samples), rows, pace) if pace.thresholds else None
     goal = Goal("distilled", recipe, distilled(samples.tasks, targets.of, blend), settings.seed,
-                lambda epoch: 1 + (epoch % stored if exact else epoch))
+                lambda epoch: 1 + (epoch % stored if exact else epoch), factor)
     with deferred_termination() as stop:
         fitted = fit(goal, samples, surroundings(settings.runtime, "distilled", stop))
     if fitted is not None:

@@ -1,10 +1,11 @@
 """Curriculum weights: what a sample's loss counts, by how probable its true class was to others."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from components.data.curriculum_settings import Curriculum
 from components.errors import UserError
 
 Floats = NDArray[np.float32]
@@ -27,7 +28,7 @@ def make(probabilities: NDArray[np.floating], thresholds: Sequence[float], weigh
     if unknown.any() and missing is None:
         raise UserError(f"{int(unknown.sum())} of {len(unknown)} samples have no probability of a true class",
                         "give them a weight: curriculum.missing, 0 leaves them out")
-    steps = np.searchsorted(-np.asarray(thresholds, np.float64), -np.where(unknown, 0.0, probabilities), side="left")
+    steps = np.searchsorted(-np.asarray(thresholds, probabilities.dtype), -np.nan_to_num(probabilities), side="left")
     found = np.asarray(weights, np.float32)[steps]
     return np.where(unknown, np.float32(missing or 0.0), found)
 
@@ -41,6 +42,17 @@ def refuse_disorder(thresholds: Sequence[float], weights: Sequence[float]) -> No
     if len(weights) != len(steps) or not (np.asarray(weights) >= 0).all():
         raise UserError(f"curriculum weights are {list(weights)}; expected {len(steps)} numbers of at least 0",
                         "give one for each threshold")
+
+
+def curriculum_factor(probabilities: NDArray[np.floating], rows: NDArray[np.int64],
+                      wish: Curriculum) -> Callable[[int], Floats]:
+    """From an epoch to factors on the weights of all samples, float32 [N].
+
+    probabilities: of the true class, [N]. rows: those that are trained on; only they need a probability.
+    """
+    weights = np.ones(len(probabilities), np.float32)
+    weights[rows] = make(probabilities[rows], wish.thresholds, wish.weights, wish.missing)
+    return lambda epoch: paced(weights, epoch, wish.ramp)
 
 
 def paced(weights: Floats, epoch: int, ramp: int) -> Floats:

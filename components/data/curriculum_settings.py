@@ -1,5 +1,7 @@
 """What a sample counts that is hard or easy: the `curriculum` part of `distill`."""
 
+from itertools import pairwise
+
 from pydantic import Field, model_validator
 
 from components.settings import Settings
@@ -19,7 +21,7 @@ class Curriculum(Settings):
     @model_validator(mode="after")
     def _ordered(self) -> "Curriculum":
         steps = self.thresholds
-        if any(not 0 <= step <= 1 for step in steps) or any(a <= b for a, b in zip(steps, steps[1:], strict=False)):
+        if any(not 0 <= step <= 1 for step in steps) or any(a <= b for a, b in pairwise(steps)):
             raise ValueError(f"thresholds in [0, 1], each below the one before, {EXAMPLE}")
         if steps and steps[-1] != 0:
             raise ValueError(f"thresholds that end with 0, so that every probability reaches one, {EXAMPLE}")

@@ -40,7 +40,10 @@ class Blend:
 
 
 def distilled(tasks: tuple[Task, ...], targets: Callable[[str, Batch], Tensor], blend: Blend) -> Objective:
-    """The objective of distillation: soft targets for every sample, the hard label where there is one."""
+    """The objective of distillation: soft targets for every sample, the hard label where there is one.
+
+    In a batch that is about one task, the loss of every other task is 0.
+    """
     factors = task_factors(tasks, blend.tasks)
 
     def objective(outputs: Outputs, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -49,7 +52,8 @@ def distilled(tasks: tuple[Task, ...], targets: Callable[[str, Batch], Tensor], 
             logits = outputs.logits[task.name].float()
             soft = soft_loss(task, logits, targets(task.name, batch).to(logits.device), blend.temperature)
             hard = hard_loss(task, logits, batch.labels[task.name], blend.smoothing)
-            parts[task.name] = blend.weight * soft + (1 - blend.weight) * hard
+            both = blend.weight * soft + (1 - blend.weight) * hard
+            parts[task.name] = both if batch.task in (None, task.name) else torch.zeros_like(both)
         return weighted_sum(parts, factors), parts
 
     return objective

@@ -4,7 +4,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from components.data.dataset import Dataset
-from components.data.loader import Batch
+from components.data.samplers.adaptive import by_class
+from components.data.samplers.pool import Pool, gather, notes
 from components.errors import UserError
 from components.evaluation.calibration import fit_temperature, labelled
 from components.evaluation.metrics import log_probabilities, measure
@@ -29,7 +30,7 @@ from components.training.loop import run
 from components.training.optimizers import build_optimizer
 from components.training.settings import Recipe
 from components.training.state import State
-from components.training.step import Job, size_of, sized
+from components.training.step import Job, Moment, size_of, sized
 
 STRETCH = 0.05  # the logarithm of a change of proportions that is worth a word
 
@@ -45,7 +46,7 @@ class Surroundings:
     work: Path
     stop: Callable[[], bool]
     report: Callable[[dict[str, float], int], None]
-    show: Callable[[Iterator[Batch], int], Iterator[Batch]]
+    show: Callable[[Iterator[Moment], int], Iterator[Moment]]
     workers: int = 0
     save_seconds: float = 30.0
 
@@ -71,13 +72,17 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Goal:
-    """What is trained: a name, a recipe, an objective, and which view an epoch looks at."""
+    """What is trained: a name, a recipe, an objective, which view an epoch looks at, and factors on samples' weights.
+
+    view_of and factor are those of a Job.
+    """
 
     name: str
     recipe: Recipe
     objective: Objective
     seed: int
     view_of: Callable[[int], int] = lambda epoch: epoch + 1
+    factor: Callable[[int], NDArray[np.float32]] | None = None
 
 
 def fit(goal: Goal, dataset: Dataset, around: Surroundings) -> Fitted | None:
@@ -93,11 +98,20 @@ def fit(goal: Goal, dataset: Dataset, around: Surroundings) -> Fitted | None:
     checkpoints.restore(around.work, state)
     normalise = Normalise.named(goal.recipe.model.normalisation)
     preprocess = Preprocess(dataset.size, size, normalise).to(around.device)
-    watch = _Watch(goal, dataset, around, state, preprocess, labelled_rows(dataset, "val"))
+    pool = gather(dataset, rows, goal.recipe.sampler, goal.recipe.batch, goal.seed)
+    watch = _Watch(goal, dataset, around, state, preprocess, labelled_rows(dataset, "val"), pool)
     job = Job(dataset, rows, goal.recipe, goal.objective, goal.seed, around.device, goal.view_of, watch.after_epoch,
               lambda now: checkpoints.save(around.work, now), around.stop, around.show,
-              around.workers, around.save_seconds)
+              around.workers, around.save_seconds, lambda: watch.recalls, goal.factor)
+    for note in sampler_notes(watch.pool, watch.rows, dataset):
+        print(f"warning: {goal.name}: {note}", file=sys.stderr)
     return watch.finish() if run(job, state) else None
+
+
+def sampler_notes(pool: Pool, val: NDArray[np.int64], dataset: Dataset) -> list[str]:
+    """What a user should know of what the sampler draws from, beside the rows of val that judge it."""
+    labels = {task.name: dataset.labels(task)[val] for task in dataset.tasks if task.name in pool.labels}
+    return notes(pool, replace(pool, rows=val, labels=labels))
 
 
 def warn_of_sizes(goal: Goal, stored: tuple[int, int]) -> None:
@@ -123,7 +137,9 @@ class _Watch:
     state: State
     preprocess: Preprocess
     rows: NDArray[np.int64]
+    pool: Pool
     since: float = 0.0
+    recalls: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def after_epoch(self, epoch: int, figures: dict[str, float]) -> dict[str, float]:
         found = self._validate(self.state.average) if len(self.rows) else {}
@@ -139,7 +155,7 @@ class _Watch:
         return found
 
     def _images(self) -> int:
-        return len(self.dataset.rows("train")) // self.goal.recipe.batch * self.goal.recipe.batch
+        return (self.state.step - self.state.began) * self.goal.recipe.batch
 
     def _validate(self, network: Any) -> dict[str, float]:
         logits = network_logits(network, self.preprocess, self.dataset, self.rows)
@@ -147,9 +163,12 @@ class _Watch:
         for task in self.dataset.tasks:
             labels = self.dataset.labels(task)[self.rows]
             if labelled(labels).any():
-                values = measure(log_probabilities(logits[task.name], 1.0, task.kind), labels, task.kind).values
-                found[f"val/{task.name}/accuracy"] = values["accuracy" if task.kind == "single" else "f1_macro"]
-                found[f"val/{task.name}/loss"] = values["log_loss"]
+                measured = measure(log_probabilities(logits[task.name], 1.0, task.kind), labels, task.kind)
+                kind = "accuracy" if task.kind == "single" else "f1_macro"
+                found[f"val/{task.name}/accuracy"] = measured.values[kind]
+                found[f"val/{task.name}/loss"] = measured.values["log_loss"]
+                classes = measured.classes
+                self.recalls[task.name] = np.where(classes.support > 0, classes.recall, np.nan)
         for kind in ("accuracy", "loss"):
             found[f"val/{kind}"] = float(np.mean([value for name, value in found.items() if name.endswith(f"/{kind}")]))
         return found
@@ -180,7 +199,8 @@ class _Watch:
             "calibration": {name: {"temperature": value} for name, value in temperatures.items()},
             "parameters": count_parameters(network),
             "training": {"epochs": recipe.epochs, "best_epoch": self.state.best_epoch + 1,
-                         "precision": recipe.precision, "val": self._validate(network) if len(self.rows) else {}},
+                         "precision": recipe.precision, "val": self._validate(network) if len(self.rows) else {},
+                         **({"quotas": by_class(self.pool, self.state.sampler)} if self.state.sampler else {})},
         }
 
 

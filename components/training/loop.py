@@ -1,48 +1,74 @@
-"""THE loop: one path for every objective, device and precision."""
+"""THE loop: one path for every objective, sampler, device and precision."""
 
 import time
 from collections.abc import Iterator
 
-from components.data.loader import Batch, Batches, epoch_batches, load
+import numpy as np
+
+from components.data.loader import Batches, load
+from components.data.samplers.choice import KINDS, turns
+from components.data.samplers.pool import Pool, Rows, gather
 from components.models.preprocessing import Normalise
 from components.training.optimizers import cosine_factor, set_rate
 from components.training.state import State
-from components.training.step import Job, size_of, train_step
+from components.training.step import Job, Moment, size_of, train_step
 
 
 def run(job: Job, state: State) -> bool:
-    """Train from the state's step to the end; False where it was asked to stop before."""
-    steps = max(len(job.rows) // job.recipe.batch, 1)
-    total = steps * job.recipe.epochs
-    normalise = Normalise.named(job.recipe.model.normalisation).to(job.device)
+    """Train from the state's step to the end; False where it was asked to stop before.
+
+    The rate follows the share of epochs that is done, so an epoch may have more or fewer steps than the one before.
+    """
+    recipe, pool = job.recipe, gather(job.dataset, job.rows, job.recipe.sampler, job.recipe.batch, job.seed)
+    if not state.sampler:
+        state.sampler = KINDS[recipe.sampler.name].begin(pool)
+    normalise = Normalise.named(recipe.model.normalisation).to(job.device)
     saved = time.monotonic()
-    for batch in job.show(_remaining_batches(job, state.step, steps), total - state.step):
+    for place, steps, batch in job.show(_remaining(job, state, pool), _expected(job, state, pool)):
         if job.stop():
             job.save(state)
             return False
         if time.monotonic() - saved > job.save_seconds:
             job.save(state)
             saved = time.monotonic()
-        epoch, last = divmod(state.step, steps)[0], (state.step + 1) % steps == 0
-        set_rate(state.optimizer, job.recipe.optimizer.lr * cosine_factor(state.step, total, job.recipe.warmup))
-        train_step(job, state, batch, normalise, size_of(job.recipe, epoch, job.dataset.size))
-        if last:
-            end_epoch(job, state, epoch)
+        factor = cosine_factor(state.epoch * steps + place, recipe.epochs * steps, recipe.warmup)
+        set_rate(state.optimizer, recipe.optimizer.lr * factor)
+        train_step(job, state, batch, normalise, size_of(recipe, state.epoch, job.dataset.size))
+        if place + 1 == steps:
+            end_epoch(job, state, pool)
     return True
 
 
-def end_epoch(job: Job, state: State, epoch: int) -> None:
-    """Turn the sums into figures, let the caller evaluate, and add a row to the history."""
-    weight = float(state.sums["weight"])
+def end_epoch(job: Job, state: State, pool: Pool) -> None:
+    """Turn the sums into figures, let the caller evaluate, add a row to the history, and let the sampler look back."""
+    epoch, weight = state.epoch, float(state.sums["weight"])
     figures = {f"train/{name}": float(total) / weight for name, total in state.sums.items() if name != "weight"}
     state.sums = {}
     state.history.append({"epoch": epoch + 1, **figures, **job.after_epoch(epoch, figures)})
+    state.sampler = KINDS[job.recipe.sampler.name].after(pool, epoch, state.sampler, job.recalls())
+    state.began = state.step
 
 
-def _remaining_batches(job: Job, step: int, steps: int) -> Iterator[Batch]:
-    """Batches from a step on: what an uninterrupted run would see there."""
-    for epoch in range(step // steps, job.recipe.epochs):
-        rows = epoch_batches(job.rows, job.recipe.batch, job.seed, epoch)
-        first = step % steps if epoch == step // steps else 0
-        plan = [(part, job.view_of(epoch)) for part in rows[first:]]
-        yield from load(Batches(job.dataset, plan, job.seed, job.recipe.augment), job.workers)
+def _remaining(job: Job, state: State, pool: Pool) -> Iterator[Moment]:
+    """Batches from the state's step on, as an uninterrupted run would see them; epochs are planned as they begin."""
+    while state.epoch < job.recipe.epochs:
+        epoch, first = state.epoch, state.step - state.began
+        draws = KINDS[job.recipe.sampler.name].plan(pool, epoch, state.sampler)
+        plan = [(draw.rows, _views(job, turn)) for draw, turn in zip(draws, turns(draws, epoch), strict=True)]
+        batches = Batches(job.dataset, plan[first:], job.seed, job.recipe.augment)
+        weights = job.dataset.weights * job.factor(epoch) if job.factor else None
+        loaded = load(batches, job.workers, [draw.task for draw in draws[first:]], weights)
+        for place, batch in enumerate(loaded, start=first):
+            yield place, len(draws), batch
+
+
+def _views(job: Job, turn: Rows) -> Rows:
+    """The view that each sample's turn asks for, int64 [n]."""
+    asked, places = np.unique(turn, return_inverse=True)
+    return np.array([job.view_of(int(number)) for number in asked], np.int64)[places]
+
+
+def _expected(job: Job, state: State, pool: Pool) -> int:
+    """How many steps are left if every epoch has as many as this one."""
+    steps = len(KINDS[job.recipe.sampler.name].plan(pool, state.epoch, state.sampler))
+    return (job.recipe.epochs - state.epoch) * steps - (state.step - state.began)

@@ -7,12 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from components.data.samplers.pool import Memory
+
 
 @dataclass
 class State:
     """A training at a step boundary.
 
     sums: sums over the current epoch (`loss`, `weight`, parts by name), float64 tensors. history: one row an epoch.
+    began: the first step of the current epoch. sampler: what the sampler remembers from the epochs before.
     """
 
     network: nn.Module
@@ -24,6 +27,8 @@ class State:
     step: int = 0
     sums: dict[str, Tensor] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
+    began: int = 0
+    sampler: Memory = field(default_factory=dict)
 
     @classmethod
     def fresh(cls, network: nn.Module, optimizer: torch.optim.Optimizer) -> "State":
@@ -43,7 +48,7 @@ class State:
 
     def counters(self) -> dict[str, Any]:
         """What is no tensor."""
-        return {"step": self.step, "history": self.history,
+        return {"step": self.step, "history": self.history, "began": self.began, "sampler": self.sampler,
                 "best_epoch": self.best_epoch, "best_score": list(self.best_score)}
 
     def restore(self, tensors: dict[str, Tensor], counters: dict[str, Any]) -> None:
@@ -60,6 +65,12 @@ class State:
         self.step, self.best_epoch = counters["step"], counters["best_epoch"]
         score, loss = counters["best_score"]
         self.best_score, self.history = (score, loss), counters["history"]
+        self.began, self.sampler = counters["began"], counters["sampler"]
+
+    @property
+    def epoch(self) -> int:
+        """The current epoch: as many have ended as there are rows in the history."""
+        return len(self.history)
 
 
 @torch.no_grad()

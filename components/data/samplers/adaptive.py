@@ -74,3 +74,13 @@ def quotas(pool: Pool, recall: list[float]) -> list[float]:
               for group, own in zip(pool.classes, recall, strict=True)]
     return [int(base + (1 - min(max(value, LEAST), MOST)) * base + 0.5) if group.task in means else base
             for group, base, value in zip(pool.classes, bases(pool), values, strict=True)]
+
+
+def by_class(pool: Pool, memory: Memory) -> dict[str, dict[str, int]]:
+    """Images an epoch of every class of every task, by name."""
+    names = {task.name: task.classes for task in pool.tasks}
+    found: dict[str, dict[str, int]] = {}
+    for group, quota in zip(pool.classes, memory["quota"], strict=True):
+        if group.task:
+            found.setdefault(group.task, {})[names[group.task][group.place]] = int(quota)
+    return found

@@ -117,23 +117,25 @@ def refuse_identities(pool: Pool) -> None:
         raise UserError("the sampler identities finds no identity in the train split",
                         "add a column identity to the labels, or name in sampler.task a task of identities")
     if found < needed:
-        raise UserError(f"a batch of {pool.size} takes {needed} identities of {pool.wish.images} images; train has {found}",
+        raise UserError(f"a batch of {pool.size} takes {needed} identities of {pool.wish.images}; train has {found}",
                         f"set batch: {found * pool.wish.images}, or raise sampler.images")
 
 
 def notes(pool: Pool, judged: Pool) -> list[str]:
-    """What a user should know of the pool: rows that are never drawn, classes that the rows of val cannot judge."""
+    """What a user should know of the pool: rows that are never drawn, classes that those of val do not judge."""
     if pool.wish.name == "identities":
         missing = len(pool.rows) - sum(len(group.rows) for group in pool.individuals)
         return [f"{missing} of {len(pool.rows)} training images have no identity and are left out"] if missing else []
     if pool.wish.name != "adaptive":
         return []
+    if not len(judged.rows):
+        return ["val has no labelled image, so the sampler takes all classes alike to the end"]
     seen = {(group.task, group.place) for group in judged.classes}
     names = {task.name: task.classes for task in pool.tasks}
     absent = [f"{group.task}={names[group.task][group.place]}" for group in pool.classes
               if group.task and (group.task, group.place) not in seen]
     shown = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
-    return [f"val has no image of {shown}; the sampler takes the mean recall of the task for it"] if absent else []
+    return [f"val has no image of {shown}: the mean recall of the task stands for it in the sampler"] if absent else []
 
 
 def shares(pool: Pool) -> dict[str, float]:
