@@ -113,7 +113,17 @@ def glance(folder: Path) -> list["os.DirEntry[str]"]:
 
 def holds_images(folder: Path) -> bool:
     """Whether a file below a folder, however deep, has the name of an image; looks no further than the first."""
-    return any(has_image_suffix(name) for _, _, names in os.walk(folder) for name in names)
+    inside: list[Path] = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if has_image_suffix(entry.name):
+                    return True
+                if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
+                    inside.append(Path(entry))
+    except OSError:
+        return False
+    return any(map(holds_images, inside))
 
 
 def trusted(root: Path, names: list[str]) -> list[str]:
