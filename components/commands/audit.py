@@ -12,7 +12,7 @@ from components.commands.folders import write_folder
 if TYPE_CHECKING:
     import pandas as pd
 
-    from components.probabilities.reading import Sayings
+    from components.probabilities.sayings import Sayings
 
 POLICIES = ("report", "weight", "quarantine")
 SHOWN = ("path", "split", "judged", "task", "label", "given", "suggested", "probability", "suggested_probability",
@@ -40,10 +40,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(options: argparse.Namespace) -> None:
     """Write audit.csv, audit.json, page.html and the files of the policy; print what was found."""
-    from components.probabilities.audit import audit, findings, summary
     from components.probabilities.audit_page import page
+    from components.probabilities.auditing import audit, findings, summary
     from components.probabilities.policies import applied
-    from components.probabilities.reading import open_both
+    from components.probabilities.sayings import open_both
 
     sayings = open_both(options.dataset, options.probabilities, options.source)
     parts = audit(sayings, options.task)

@@ -12,7 +12,7 @@ from components.errors import UsageError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from components.probabilities.reading import Floats, Rows, Sayings
+    from components.probabilities.sayings import Floats, Rows, Sayings
     from components.probabilities.suggestions import Wish
 
 MEASURES = ("entropy", "margin", "disagreement")
@@ -43,7 +43,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(options: argparse.Namespace) -> None:
     """Write suggestions.csv, suggestions.json and page.html, and print where they are."""
-    from components.probabilities.reading import open_both
+    from components.probabilities.sayings import open_both
     from components.probabilities.suggestions import candidates, suggestions
     from components.probabilities.suggestions_page import page
 
@@ -66,7 +66,7 @@ def command(options: argparse.Namespace) -> None:
 
 def wished(options: argparse.Namespace, sayings: "Sayings") -> "Wish":
     """The options as the room takes them."""
-    from components.probabilities.audit import chosen_tasks
+    from components.probabilities.auditing import chosen_tasks
     from components.probabilities.suggestions import Wish
 
     tasks = tuple(chosen_tasks(sayings.dataset.tasks, options.task))

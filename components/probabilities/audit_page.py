@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from components.data.dataset import Dataset
-from components.probabilities.audit import HELD_OUT, LEARNT
+from components.probabilities.auditing import HELD_OUT, LEARNT
 from components.probabilities.pages import render, thumbnail
 
 PAIRS = 20

@@ -5,7 +5,7 @@ import torch
 
 from components.data.dataset import Dataset
 from components.models.artifact import Model
-from components.probabilities.reading import Floats, Rows
+from components.probabilities.sayings import Floats, Rows
 
 BATCH = 128
 

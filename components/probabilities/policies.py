@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from components.data.dataset import Dataset
-from components.data.manifest import harmless
 from components.data.layouts.found import SEPARATOR
+from components.data.manifest import harmless
 from components.data.tasks import Task
 from components.probabilities.confidence import Floats
 

@@ -12,7 +12,7 @@ from components.data.dataset import Dataset
 from components.data.tasks import Task
 from components.errors import UserError
 from components.evaluation.calibration import labelled
-from components.probabilities.reading import BLOCK, Floats, Rows, Sayings, mean, members
+from components.probabilities.sayings import BLOCK, Floats, Rows, Sayings, mean, members
 from components.probabilities.uncertainty import uncertainty
 
 POOL = 10  # diversity is sought among this many times the wanted count of the most uncertain samples
@@ -118,11 +118,11 @@ def farthest_first(vectors: Floats, weights: Floats, count: int, power: float) -
     chosen, apart = np.empty(count, np.int64), np.full(count, np.inf)
     nearest, free = np.full(len(vectors), np.inf), np.ones(len(vectors), bool)
     for turn in range(count):
-        worth = weights * nearest**power if turn else weights
+        worth = weights * nearest ** (power / 2) if turn else weights
         chosen[turn] = pick = int(np.where(free, worth, -1.0).argmax())
         apart[turn], free[pick] = nearest[pick], False
-        nearest = np.minimum(nearest, np.sqrt(((vectors - vectors[pick]) ** 2).sum(axis=1)))
-    return chosen, apart
+        nearest = np.minimum(nearest, ((vectors - vectors[pick]) ** 2).sum(axis=1))  # squares: equal ones stay equal
+    return chosen, np.sqrt(apart)
 
 
 def suggestions(sayings: Sayings, wish: Wish, found: pd.DataFrame, vectors: Floats) -> pd.DataFrame:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.probabilities.confidence import Verdicts, confident_joint, estimated, judge
+from components.probabilities.confidence import Verdicts, confident_joint, estimated, flagged, judge
 
 
 def judged(values: np.ndarray, labels: np.ndarray, block: int = 7) -> Verdicts:
@@ -40,20 +40,40 @@ def test_thresholds_and_the_confident_joint_are_those_of_a_plain_loop(seed: int)
     assert {(i, j): n for i, j, n in confident_joint(found).tolist()} == counts
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_a_label_is_flagged_where_a_confident_class_is_likelier_and_scored_by_its_margin(seed: int) -> None:
+@pytest.mark.parametrize("digits", [1, 2, 12])
+@pytest.mark.parametrize("seed", range(4))
+def test_of_each_pair_as_many_labels_are_flagged_as_are_estimated_wrong(seed: int, digits: int) -> None:
     chance = np.random.default_rng(seed)
-    labels, values = chance.integers(0, 3, 60), chance.dirichlet([0.5] * 3, 60)
+    labels, values = chance.integers(0, 3, 60), np.round(chance.dirichlet([0.5] * 3, 60), digits)
     found = judged(values, labels)
-    limits, _ = by_loops(values, labels)
+    _, counts = by_loops(values, labels)
+    expected = set()
+    for given_label in range(3):
+        counted = sum(number for (i, _), number in counts.items() if i == given_label)
+        for other in range(3):
+            share = counts.get((given_label, other), 0) / max(1, counted)
+            wanted = int(share * (labels == given_label).sum() + 0.5)
+            pair = []
+            for row in np.flatnonzero(labels == given_label):
+                rivals = [label for label in range(3) if label != given_label]
+                rival = max(rivals, key=lambda label: (values[row, label], -label))
+                if rival == other and values[row, rival] > values[row, given_label]:
+                    pair.append((values[row, given_label] - values[row, rival], row))
+            last = sorted(pair)[min(wanted, len(pair)) - 1][0] if pair and wanted else -2.0
+            expected |= {int(row) for margin, row in pair if margin <= last}
+    assert set(np.flatnonzero(flagged(found)).tolist()) == expected
+    assert expected
+
+
+def test_the_suggestion_is_the_likeliest_other_class_and_the_score_its_lead() -> None:
+    chance = np.random.default_rng(9)
+    labels, values = chance.integers(0, 4, 50), chance.dirichlet([0.5] * 4, 50)
+    found = judged(values, labels)
     for row, label in enumerate(labels):
-        others = np.delete(values[row], label)
-        confident = [c for c in range(3) if values[row, c] >= limits[c]]
-        best = max(confident, key=lambda c: values[row, c]) if confident else -1
-        assert found.flagged[row] == (best not in (-1, label) and values[row, best] > values[row, label])
-        assert found.margin[row] == pytest.approx(values[row, label] - others.max())
-        assert found.score[row] == pytest.approx((1 - (values[row, label] - others.max())) / 2)
-    assert found.flagged.any()
+        rivals = {other: values[row, other] for other in range(4) if other != label}
+        assert found.suggested[row] == max(rivals, key=rivals.__getitem__)
+        assert found.margin[row] == pytest.approx(values[row, label] - max(rivals.values()))
+        assert found.score[row] == pytest.approx((1 + max(rivals.values()) - values[row, label]) / 2)
 
 
 @settings(deadline=None, max_examples=25)
@@ -63,8 +83,9 @@ def test_verdicts_depend_on_no_order_and_no_block(seed: int, count: int, classes
     labels, values = chance.integers(0, classes, count), chance.dirichlet([0.5] * classes, count)
     order = chance.permutation(count)
     one, other = judged(values, labels, count), judged(values[order], labels[order], block)
-    for name in ("confident", "own", "other", "margin", "flagged", "score"):
+    for name in ("confident", "suggested", "own", "other", "score"):
         assert np.array_equal(getattr(one, name)[order], getattr(other, name)), name
+    assert np.array_equal(flagged(one)[order], flagged(other))
     assert np.array_equal(one.thresholds, other.thresholds, equal_nan=True)
 
 
@@ -96,5 +117,5 @@ def test_the_estimate_finds_the_noise_that_was_put_in() -> None:
 
 def test_one_class_alone_cannot_be_doubted() -> None:
     found = judged(np.ones((5, 1)), np.zeros(5, np.int64))
-    assert not found.flagged.any()
+    assert not flagged(found).any()
     assert (found.score == 0).all()

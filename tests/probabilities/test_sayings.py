@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from stores import KIND, TRIM, drawn, identities, votes, write_samples, write_store
+from small_stores import KIND, TRIM, drawn, identities, votes, write_samples, write_store
 
 from components.data.tasks import Task
 from components.errors import UserError
-from components.probabilities import reading
-from components.probabilities.reading import beside, mean, means, open_both
+from components.probabilities import sayings as room
+from components.probabilities.sayings import beside, mean, means, open_both
 
 
 def test_the_mean_over_sources_and_views_is_that_of_probabilities(tmp_path) -> None:
@@ -25,7 +25,7 @@ def test_a_row_has_the_same_bits_in_any_block(tmp_path, task: Task, monkeypatch:
     sayings = drawn(tmp_path)
     inside = np.random.default_rng(2).permutation(len(sayings.rows))
     whole = mean(sayings, task, inside)
-    monkeypatch.setattr(reading, "BLOCK", 11)
+    monkeypatch.setattr(room, "BLOCK", 11)
     parts = list(means(sayings, task, inside))
     assert [block.stop - block.start for block, _ in parts] == [11] * 8 + [2]
     assert np.array_equal(np.concatenate([values for _, values in parts]), whole)
@@ -43,11 +43,11 @@ def test_samples_that_a_store_does_not_cover_are_left_out_and_counted(tmp_path) 
 
 def test_what_does_not_fit_is_refused_with_its_name(tmp_path) -> None:
     sayings = drawn(tmp_path / "a")
-    with pytest.raises(UserError, match="no source depe. Did you mean 'deep'"):
+    with pytest.raises(UserError, match=r"no source depe\. Did you mean 'deep'"):
         beside(sayings.dataset, sayings.store, ["depe"])
     other = Task("kind", "single", ("coat", "dress", "hat"))
     dataset = write_samples(tmp_path / "b", {"id": identities(3), "split": ["train"] * 3, "kind": [0] * 3}, (other,))
-    with pytest.raises(UserError, match="task kind .* has other classes"):
+    with pytest.raises(UserError, match=r"task kind .* has other classes"):
         beside(dataset, sayings.store)
     strangers = write_samples(tmp_path / "c", {"id": [name[::-1] for name in identities(3)], "split": ["train"] * 3,
                                                "kind": [0] * 3, "trim": [[0]] * 3}, (KIND, TRIM))

@@ -12,7 +12,7 @@ import pandas as pd
 from components.data.dataset import SCHEMA, Dataset
 from components.data.forms import Form
 from components.data.tasks import Task
-from components.probabilities.reading import Sayings, beside
+from components.probabilities.sayings import Sayings, beside
 from components.probabilities.store import Store, StoreWriter
 
 SIZE = (8, 6)
@@ -40,7 +40,7 @@ def write_samples(folder: Path, columns: Mapping[str, Sequence[Any]], tasks: Seq
 
 
 def write_store(folder: Path, dataset: Dataset, said: Mapping[str, Mapping[str, np.ndarray]], **head: Any) -> Store:
-    """A store of probabilities [n, views, C] by source and task, for the rows of a Dataset from the last to the first."""
+    """A store of probabilities [n, views, C] by source and task, rows those of a Dataset from last to first."""
     views = next(iter(next(iter(said.values())).values())).shape[1]
     whole = {"tasks": [task.to_json() for task in dataset.tasks], "sources": list(said), "views": list(range(views)),
              "dataset": "ab" * 32, "shard_rows": 16}
@@ -65,7 +65,8 @@ def drawn(folder: Path, count: int = 90, seed: int = 0, order: np.ndarray | None
             for source in ("deep", "wide")}
     wrong = chance.uniform(size=count) < 0.15
     given = np.where(chance.uniform(size=count) < 0.1, -1, np.where(wrong, (kind + 1) % 3, kind))
-    trims = [None if i % 7 == 3 else sorted(np.flatnonzero(row).tolist()) for i, row in enumerate(trim ^ wrong[:, None])]
+    bows = (trim ^ wrong[:, None]).astype(bool)
+    trims = [None if i % 7 == 3 else np.flatnonzero(row).tolist() for i, row in enumerate(bows)]
     ids = identities(count)
     split = np.array(["train", "val", "test"])[np.arange(count) % 5 // 2]
     order = np.arange(count) if order is None else order

@@ -11,8 +11,8 @@ import pandas as pd
 from components.data.tasks import Task
 from components.errors import UserError, near
 from components.evaluation.calibration import labelled
-from components.probabilities.confidence import Floats, Verdicts, confident_joint, estimated, judge
-from components.probabilities.reading import Rows, Sayings, means
+from components.probabilities.confidence import Floats, Verdicts, confident_joint, estimated, flagged, judge
+from components.probabilities.sayings import Rows, Sayings, means
 
 HELD_OUT, LEARNT = "held_out", "learnt"
 ABSENT, PRESENT = "absent", "present"
@@ -91,7 +91,7 @@ def findings(sayings: Sayings, parts: Sequence[Part]) -> pd.DataFrame:
 
     Columns: COLUMNS and rank; row is the Dataset's. Nothing in it depends on the order of samples.
     """
-    tables = [flagged(sayings, part, place) for place, part in enumerate(parts)]
+    tables = [doubted(sayings, part, place) for place, part in enumerate(parts)]
     table = pd.concat(tables, ignore_index=True)
     names = {task.name: place for place, task in enumerate(sayings.dataset.tasks)}
     keys = pd.DataFrame({"task": table["task"].map(names), "judged": table["judged"] == LEARNT,
@@ -101,16 +101,16 @@ def findings(sayings: Sayings, parts: Sequence[Part]) -> pd.DataFrame:
     return table
 
 
-def flagged(sayings: Sayings, part: Part, place: int) -> pd.DataFrame:
+def doubted(sayings: Sayings, part: Part, place: int) -> pd.DataFrame:
     """The likely errors of one question."""
     samples, said = sayings.dataset.samples, part.verdicts
-    found = np.flatnonzero(said.flagged)
+    found = np.flatnonzero(flagged(said))
     rows = part.rows[found]
     answers = np.array(part.answers, dtype=object)
     return pd.DataFrame({
         "row": rows, "id": samples["id"].to_numpy()[rows], "path": samples["path"].to_numpy()[rows],
         "split": samples["split"].to_numpy()[rows], "judged": part.judged, "task": part.task.name,
-        "label": part.label, "given": answers[said.given[found]], "suggested": answers[said.confident[found]],
+        "label": part.label, "given": answers[said.given[found]], "suggested": answers[said.suggested[found]],
         "probability": said.own[found], "suggested_probability": said.other[found], "margin": said.margin[found],
         "score": said.score[found], "part": place,
     })
@@ -124,7 +124,7 @@ def summary(parts: Sequence[Part]) -> dict[str, Any]:
             part.judged, {"labels": 0, "flagged": 0, "estimated_errors": 0.0, "thresholds": {}, "pairs": []})
         pairs = noise(part)
         side["labels"] += len(part.rows)
-        side["flagged"] += int(part.verdicts.flagged.sum())
+        side["flagged"] += sum(one["flagged"] for one in pairs)
         side["estimated_errors"] += sum(one["estimated"] for one in pairs)
         side["pairs"] += pairs
         limits = {name: None if np.isnan(value) else round(float(value), 6)
@@ -138,9 +138,10 @@ def summary(parts: Sequence[Part]) -> dict[str, Any]:
 
 
 def noise(part: Part) -> list[dict[str, Any]]:
-    """Given and suggested answers that differ: how often counted as confident, flagged, and estimated in all."""
+    """Given and other answers: how often the other is confident, how many labels are flagged, and estimated in all."""
     joint, said = confident_joint(part.verdicts), part.verdicts
-    pairs = said.given[said.flagged] * len(part.answers) + said.confident[said.flagged]
+    found = flagged(said)
+    pairs = said.given[found] * len(part.answers) + said.suggested[found]
     marked = dict(zip(*(one.tolist() for one in np.unique(pairs, return_counts=True)), strict=True))
     label = {"label": part.label} if part.label else {}
     return [label | {"given": part.answers[given], "suggested": part.answers[other], "counted": count,
