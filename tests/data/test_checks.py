@@ -1,6 +1,6 @@
-"""Copies among files are judged as an explicit search over all pairs would judge them."""
+"""What is made of the findings of files: counts, verdicts, refusals; the same for any number of processes."""
 
-import itertools
+import hashlib
 from pathlib import Path
 
 import pandas as pd
@@ -8,95 +8,100 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.data.checks import Finding, compare, count, inspect, inspect_all, judged, refuse
-from components.data.tasks import Task
-from components.data.verdicts import REASONS, UNUSABLE, Policies
+from components.data.check_settings import Thresholds
+from components.data.checks import content_digest, count, findings_table, inspect_all, judged, refuse
+from components.data.facts import Facts
+from components.data.guard_worker import Limits
+from components.data.verdicts import DEFAULTS, REASONS, UNUSABLE, Finding, Policies, Policy, Reason
 from components.errors import UserError
 
-KIND = Task("kind", "single", ("cat", "dog"))
-SPLITS = ("train", "val", "test")
-
-labels = st.sampled_from(["cat", "dog", ""])
-files = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(SPLITS), labels), max_size=9)
+reasons = st.lists(st.sampled_from(REASONS), max_size=4)
+policies = st.builds(Policies, st.sampled_from(["quarantine", "fail", "allow"]),
+                     st.dictionaries(st.sampled_from(REASONS), st.sampled_from(["quarantine", "fail", "allow"])))
 
 
-def table(items: list[tuple[str, str, str]]) -> tuple[pd.DataFrame, list[Finding]]:
-    ordered = sorted(items, key=lambda item: SPLITS.index(item[1]))
-    rows = pd.DataFrame({"path": [f"{number}.png" for number in range(len(ordered))],
-                         "split": [split for _, split, _ in ordered], "kind": [label for _, _, label in ordered]})
-    return rows, [Finding(content, 10, 4, 4, "RGB") for content, _, _ in ordered]
+def facts(*found: Reason) -> Facts:
+    return Facts("a", 10, 4, 4, "PNG", "RGB", findings=tuple(Finding(reason, "so", "b.png") for reason in found))
 
 
-def by_pairs(rows: pd.DataFrame, findings: list[Finding]) -> list[str | None]:
-    """The reason of every row, from all its equals looked at one by one."""
-    said: list[str | None] = []
-    for row in range(len(rows)):
-        equals = [other for other in range(len(rows)) if findings[other].sha256 == findings[row].sha256]
-        labels = [rows["kind"][other] for other in equals if rows["kind"][other]]
-        if any(one != other for one, other in itertools.combinations(labels, 2)):
-            said.append("conflict")
-        elif any(SPLITS.index(rows["split"][other]) > SPLITS.index(rows["split"][row]) for other in equals):
-            said.append("leak")
-        elif any(rows["split"][other] == rows["split"][row] and other < row for other in equals):
-            said.append("duplicate")
-        else:
-            said.append(None)
-    return said
+def table(count: int) -> pd.DataFrame:
+    return pd.DataFrame({"path": [f"{number}.png" for number in range(count)], "split": "train"})
 
 
-@given(files)
-def test_copies_are_judged_as_by_looking_at_all_pairs(items: list[tuple[str, str, str]]) -> None:
-    rows, findings = table(items)
-    compared = compare(rows, findings, [KIND])
-    assert [one.reason for one in compared] == by_pairs(rows, findings)
-    for row, one in enumerate(compared):
-        peers = [other for other in range(len(rows)) if rows["path"][other] == one.peer]
-        assert bool(peers) == (one.reason is not None)
-        assert all(findings[peer].sha256 == one.sha256 and peer != row for peer in peers)
+def is_kept(found: list[Reason], rules: Policies) -> bool:
+    """By the definition: nothing undecodable, and nothing whose policy is not to allow it."""
+    for reason in found:
+        policy = rules.special.get(reason, DEFAULTS.get(reason, rules.general))
+        if reason in UNUSABLE or policy != "allow":
+            return False
+    return True
 
 
-@given(files)
-def test_no_content_is_kept_twice_or_in_two_splits_under_quarantine(items: list[tuple[str, str, str]]) -> None:
-    rows, findings = table(items)
-    compared = compare(rows, findings, [KIND])
-    kept = [one.sha256 for one in compared if Policies().keeps(one.reason)]
-    assert len(set(kept)) == len(kept)
-
-
-def test_files_that_cannot_be_decoded_are_no_copies_of_each_other() -> None:
-    rows, findings = table([("a", "train", "cat"), ("a", "test", "dog")])
-    empty = [Finding("a", 0, reason="empty") for _ in findings]
-    assert compare(rows, empty, [KIND]) == empty
+@given(st.lists(reasons, max_size=5), policies)
+def test_verdict_and_reason_follow_from_all_findings_and_their_policies(found: list[list[Reason]], rules: Policies
+                                                                       ) -> None:
+    rows = table(len(found))
+    known = [facts(*one) for one in found]
+    result = judged(rows, known, [None] * len(found), rules)
+    assert [verdict == "ok" for verdict in result["verdict"]] == [is_kept(one, rules) for one in found]
+    for one, reason in zip(found, result["reason"], strict=True):
+        guilty = [name for name in one if not is_kept([name], rules)]
+        assert reason == (guilty[0] if guilty else "")
+    listed = findings_table(rows, known, rules)
+    assert listed["reason"].tolist() == [reason for one in found for reason in one]
+    assert all((verdict == "ok") == is_kept([reason], rules)
+               for reason, verdict in zip(listed["reason"], listed["verdict"], strict=True))
 
 
 @pytest.mark.parametrize("reason", REASONS)
-def test_each_policy_does_what_it_says(reason: str) -> None:
-    rows, _ = table([("a", "train", "cat")])
-    found = [Finding("a", 1, reason=reason)]  # type: ignore[arg-type]
-
-    def kept(policies: Policies) -> bool:
-        refuse(found, ["a.png"], policies)
-        return bool((judged(rows, found, policies)["verdict"] == "ok").all())
-
-    assert kept(Policies("allow")) == (reason not in UNUSABLE)
-    assert kept(Policies("quarantine", {reason: "quarantine"})) is False  # type: ignore[dict-item]
-    assert kept(Policies("quarantine")) == (reason == "wrong_extension")
-    with pytest.raises(UserError, match=f"1 {reason}: a.png"):
-        kept(Policies("allow", {reason: "fail"}))  # type: ignore[dict-item]
+@pytest.mark.parametrize("policy", ["quarantine", "allow", "fail"])
+def test_each_policy_does_what_it_says(reason: Reason, policy: Policy) -> None:
+    rules = Policies("quarantine", {reason: policy})
+    if policy == "fail":
+        with pytest.raises(UserError, match=f"1 {reason}: 0.png \\({reason}\\)") as caught:
+            refuse([facts(reason)], ["0.png"], rules)
+        assert f"{reason}: quarantine" in caught.value.remedy
+        return
+    refuse([facts(reason)], ["0.png"], rules)
+    verdict = judged(table(1), [facts(reason)], [None], rules)["verdict"].item()
+    assert (verdict == "ok") == (policy == "allow" and reason not in UNUSABLE)
 
 
-def test_counts_name_every_reason() -> None:
+def test_a_refusal_names_the_counts_and_the_first_files_only() -> None:
+    known = [facts("dark")] * 7 + [facts("leak", "dark")]
+    with pytest.raises(UserError, match=r"there are 8 dark, 1 leak: 0.png \(dark\), .*, 4.png \(dark\)$"):
+        refuse(known, table(8)["path"].tolist(), Policies("fail", {"dark": "fail"}))
+
+
+def test_counts_are_of_files_and_name_every_reason() -> None:
     assert count([]) == dict.fromkeys(REASONS, 0)
-    assert count([Finding("a", 1, reason="leak"), Finding("b", 1)])["leak"] == 1
+    counts = count([facts("leak", "leak", "dark"), facts("dark"), facts()])
+    assert (counts["leak"], counts["dark"], sum(counts.values())) == (1, 2, 3)
 
 
-def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot be read"):
-        inspect(tmp_path, "gone.png")
-
-
-def test_one_process_and_two_find_the_same_in_the_same_order(tmp_path: Path) -> None:
-    names = [f"{number}.txt" for number in range(70)]
-    for name in names:
+def test_one_process_and_three_find_the_same_in_the_same_order(tmp_path: Path) -> None:
+    rows = table(150)
+    for name in rows["path"]:
         (tmp_path / name).write_text(name)
-    assert inspect_all(tmp_path, names, 1) == inspect_all(tmp_path, names, 2)
+    one, three = (inspect_all(tmp_path, rows, Thresholds(), Limits(), processes) for processes in (1, 3))
+    assert [fact.sha256 for fact in one] == [hashlib.sha256(name.encode()).hexdigest() for name in rows["path"]]
+    assert [fact.findings for fact in one] == [fact.findings for fact in three]
+
+
+def test_a_file_that_is_not_what_its_list_says_is_changed(tmp_path: Path) -> None:
+    rows = table(3)
+    for name in rows["path"]:
+        (tmp_path / name).write_text(name)
+    digests = [hashlib.sha256(name.encode()).hexdigest() for name in rows["path"]]
+    found = inspect_all(tmp_path, rows.assign(sha256_given=[digests[0], digests[0], None]), Thresholds(), Limits(), 1)
+    assert ["changed" in [one.reason for one in fact.findings] for fact in found] == [False, True, False]
+    assert found[1].findings[0] == Finding("changed", f"its list gives the digest {digests[0][:12]}, it has "
+                                                      f"{digests[1][:12]}")
+
+
+def test_the_digest_of_a_manifest_changes_with_path_content_and_verdict_only() -> None:
+    rows = judged(table(2), [facts(), facts()], [None, None], Policies())
+    digest = content_digest(rows)
+    assert digest == content_digest(rows.assign(split="test"))
+    for name in ("path", "sha256", "verdict"):
+        assert digest != content_digest(rows.assign(**{name: ["x", rows[name][1]]}))

@@ -69,7 +69,7 @@ def test_an_exception_is_raised_where_the_work_was_asked_for() -> None:
 
 
 def test_workers_that_end_before_they_do_anything_are_told() -> None:
-    with pytest.raises(TryAgain, match="end before they do anything: .* exit code 5"):
+    with pytest.raises(TryAgain, match=r"end before they do anything: .* exit code 5"):
         list(guarded(repr, [Poison()], 1, QUICK))
 
 
