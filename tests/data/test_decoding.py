@@ -4,16 +4,26 @@ import csv
 import io
 import subprocess
 import sys
+import warnings
 import zlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from components.data.decoding import SUFFIXES, Undecodable, decode, examine, letterbox, sniff
+from components.data.check_settings import Thresholds
+from components.data.checks import inspect_all
+from components.data.decoding import SUFFIXES, Decoded, Undecodable, attempt, decode, examine, letterbox, sniff
+from components.data.glancing import Glance, _look, glance
+from components.data.guard_worker import Limits
+from components.data.verdicts import UNUSABLE
 
 BAD_IMAGES = Path(__file__).resolve().parents[3] / "shared" / "data" / "bad-images"
 
@@ -187,31 +197,99 @@ def test_bit_flips_give_an_image_or_a_reason(kind: str, data: st.DataObject) -> 
         assert image.mode == "RGB"
 
 
+def test_damaged_metadata_is_no_warning_in_any_thread() -> None:
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x0e\x01\x02\0\xff\xff\0\0\x1a\0\0\0"
+    contents = [encoded(Image.new("RGB", (8, 6), "red"), kind, exif=exif) for kind in ("JPEG", "WEBP")]
+    table = Image.new("P", (4, 4))
+    contents.append(encoded(table, "PNG", transparency=bytes(range(200))))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        with ThreadPoolExecutor(8) as pool:
+            sizes = [image.size for image in pool.map(decode, contents * 60)]
+    assert set(sizes) == {(8, 6), (4, 4)}
+    assert said == []
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_glance_refuses_a_damaged_jpeg_exactly_where_the_whole_decode_does(data: st.DataObject) -> None:
+    noise = Image.fromarray(np.random.default_rng(4).integers(0, 256, (150, 140, 3), np.uint8))
+    smooth = noise.resize((20, 20)).resize((180, 150), Image.Resampling.BICUBIC)
+    content = bytearray(encoded(smooth.convert(data.draw(st.sampled_from(["RGB", "L", "CMYK"]))), "JPEG",
+                                subsampling=data.draw(st.integers(0, 2)), progressive=data.draw(st.booleans())))
+    ends = st.sampled_from([len(content) - 1, 700])  # anywhere, or among the tables
+    for _ in range(data.draw(st.integers(1, 5))):
+        content[data.draw(st.integers(0, data.draw(ends)))] = data.draw(st.integers(0, 255))
+    cut = bytes(content[: data.draw(st.sampled_from([len(content), len(content) * 2 // 3]))])
+    assert told(lambda: attempt(cut, partial(_look, quick=True))) == told(lambda: examine(cut))
+
+
+def test_fractions_of_chroma_are_refused_by_a_glance_too() -> None:
+    content = bytearray(encoded(Image.new("RGB", (140, 140), "green"), "JPEG", subsampling=0))
+    frame = content.index(b"\xff\xc0")
+    content[frame + 11], content[frame + 14] = 0x31, 0x21  # three columns of luma to two of chroma
+    with pytest.raises(Undecodable) as whole:
+        decode(bytes(content))
+    with pytest.raises(Undecodable) as quick:
+        glance(bytes(content))
+    assert str(quick.value) == str(whole.value)
+
+
+def told(look: Callable[[], Decoded | Glance]) -> tuple[object, ...]:
+    """Whether a file is refused; if not, its size, format and mode."""
+    try:
+        seen = look()
+    except Undecodable as error:
+        return (error.reason in UNUSABLE,)
+    return (seen.image.size if isinstance(seen, Decoded) else seen.size), seen.format, seen.mode
+
+
+def corpus() -> list[dict[str, str]]:
+    with (BAD_IMAGES / "manifest.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
 JUDGE = """
 import resource, sys
 from pathlib import Path
-from components.data.decoding import Undecodable, decode, letterbox
+from components.data.decoding import Undecodable, examine, letterbox
 resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
 for line in sys.stdin:
     try:
-        verdict = str(letterbox(decode(Path(line.rstrip("\\n")).read_bytes()), (64, 64), 128).shape)
+        decoded = examine(Path(line.rstrip("\\n")).read_bytes())
+        assert letterbox(decoded.image, (64, 64), 128).shape == (64, 64, 3)
+        print("ok", *decoded.image.size, decoded.format, decoded.mode, sep="\\t")
     except Undecodable as error:
-        verdict = error.reason
-    print(verdict)
+        print(error.reason, error.detail, sep="\\t")
 """
 
 
-@pytest.mark.skipif(not BAD_IMAGES.is_dir(), reason="../shared/data/bad-images is not here")
-def test_the_corpus_of_damaged_files_gets_a_verdict_each_and_good_files_are_kept() -> None:
-    with (BAD_IMAGES / "manifest.csv").open(newline="") as stream:
-        listed = list(csv.DictReader(stream))
-    names = "".join(f"{BAD_IMAGES / row['path']}\n" for row in listed)
-    verdicts = subprocess.run([sys.executable, "-c", JUDGE], input=names, stdout=subprocess.PIPE, text=True, check=True,
-                              stderr=subprocess.DEVNULL, timeout=120).stdout.splitlines()
-    assert len(verdicts) == len(listed)
-    lost = [row["path"] for row, verdict in zip(listed, verdicts, strict=True)
-            if row["pillow_load"] == "ok" and row["format"] in SUFFIXES and verdict != "(64, 64, 3)"]
+@pytest.fixture(scope="module")
+def decoded() -> list[list[str]]:
+    """What the decoder itself says of every file of the corpus: ok, width, height, format, mode; or reason, detail."""
+    if not BAD_IMAGES.is_dir():
+        pytest.skip("../shared/data/bad-images is not here")
+    names = "".join(f"{BAD_IMAGES / row['path']}\n" for row in corpus())
+    said = subprocess.run([sys.executable, "-c", JUDGE], input=names, stdout=subprocess.PIPE, text=True, check=True,
+                          stderr=subprocess.DEVNULL, timeout=120).stdout.splitlines()
+    return [line.split("\t") for line in said]
+
+
+def test_the_corpus_of_damaged_files_gets_a_verdict_each_and_good_files_are_kept(decoded: list[list[str]]) -> None:
+    assert len(decoded) == len(corpus())
+    pairs = list(zip(corpus(), decoded, strict=True))
+    lost = [row["path"] for row, said in pairs
+            if row["pillow_load"] == "ok" and row["format"] in SUFFIXES and said[0] != "ok"]
     assert len(lost) <= 1  # one GIF of 68 million pixels
-    accepted = [row["path"] for row, verdict in zip(listed, verdicts, strict=True)
-                if row["pillow_load"] != "ok" and verdict == "(64, 64, 3)"]
-    assert accepted == []
+    assert [row["path"] for row, said in pairs if row["pillow_load"] != "ok" and said[0] == "ok"] == []
+
+
+def test_the_check_and_the_decoder_agree_about_every_file_of_the_corpus(decoded: list[list[str]]) -> None:
+    rows = pd.DataFrame({"path": [row["path"] for row in corpus()]})
+    facts = inspect_all(BAD_IMAGES, rows, Thresholds(), Limits(), 2)
+    for fact, said in zip(facts, decoded, strict=True):
+        refused = [f"{one.reason}\t{one.detail}" for one in fact.findings if one.reason in UNUSABLE]
+        accepted = "\t".join(["ok", str(fact.width), str(fact.height), fact.format, fact.mode])
+        assert (refused or [accepted]) == ["\t".join(said)]
+    for fact, row in zip(facts, corpus(), strict=True):
+        assert (fact.sha256, fact.bytes) == (row["sha256"], int(row["bytes"]))
