@@ -14,7 +14,7 @@ DIRECTIONS = 8
 WIDTH = CELLS * CELLS * 3 + DIRECTIONS
 FINEST = 96  # pixels a side that are looked at; of larger pictures every second, third, ... counts
 SHARPEST = 16  # of 256, the mean edge strength in one direction that is the largest told apart
-LUMA = np.array([77, 150, 29], np.int64)  # ITU-R BT.601, in 256ths
+LUMA = np.array([77, 150, 29], np.int32)  # ITU-R BT.601, in 256ths
 
 Embeddings = NDArray[np.uint8]
 
@@ -26,41 +26,42 @@ def embedded(pixels: NDArray[np.uint8]) -> Embeddings:
     which of the differences is larger, so that every number is whole.
     """
     means = reduced(pixels)
-    part = GRID // CELLS
-    parts = means.reshape(-1, CELLS, part, CELLS, part, 3).sum(axis=(2, 4)) // (part * part)
-    luma = means @ LUMA >> 8
+    count, part = len(means), GRID // CELLS
+    parts = means.reshape(count, CELLS, part, 3, CELLS, part).sum(axis=(2, 5), dtype=np.int32) // (part * part)
+    luma = (means * LUMA[:, None]).sum(axis=2, dtype=np.int32) >> 8
     across, down = luma[:, 1:-1, 2:] - luma[:, 1:-1, :-2], luma[:, 2:, 1:-1] - luma[:, :-2, 1:-1]
     strength = np.abs(across) + np.abs(down)
-    kinds = directions(across, down)
-    edges = np.stack([np.where(kinds == kind, strength, 0).sum(axis=(1, 2)) for kind in range(DIRECTIONS)], axis=1)
-    scaled = np.minimum(edges * 256 // (SHARPEST * strength[0].size), 255)
-    return np.concatenate([parts.reshape(len(pixels), -1), scaled], axis=1).astype(np.uint8)
+    kinds = directions(across, down) + DIRECTIONS * np.arange(count)[:, None, None]
+    edges = np.bincount(kinds.ravel(), strength.ravel(), count * DIRECTIONS).astype(np.int64).reshape(count, -1)
+    scaled = np.minimum(edges * 256 // (SHARPEST * (GRID - 2) ** 2), 255)
+    colours = parts.transpose(0, 1, 3, 2).reshape(count, -1)
+    return np.concatenate([colours, scaled], axis=1).astype(np.uint8)
 
 
-def reduced(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Means over a grid, rounded down, int64 [n, GRID, GRID, 3]; small pictures repeat pixels."""
+def reduced(pixels: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Means over a grid, rounded down, int32 [n, GRID, 3, GRID] (row, channel, column); pixels of small ones repeat."""
     steps = [-(-side // FINEST) for side in pixels.shape[1:3]]
-    seen = pixels[:, :: steps[0], :: steps[1]].astype(np.float32)
-    (rows, high), (columns, wide) = marks(seen.shape[1]), marks(seen.shape[2])
-    # Sums of at most 16 bytes squared are whole numbers that 32-bit floats hold, in whatever order they are added.
-    along = np.matmul(rows, seen.reshape(len(seen), seen.shape[1], -1)).reshape(len(seen), GRID, seen.shape[2], 3)
-    sums = np.matmul(columns, along).astype(np.int64)
-    means: NDArray[np.int64] = sums // (high[:, None] * wide[None, :])[..., None]
+    seen = pixels[:, :: steps[0], :: steps[1]].transpose(0, 1, 3, 2).astype(np.float32)
+    (rows, high), (columns, wide) = marks(seen.shape[1]), marks(seen.shape[3])
+    # Sums of a few bytes are whole numbers that 32-bit floats hold, in whatever order they are added.
+    along = (seen.reshape(-1, seen.shape[3]) @ columns.T).reshape(len(seen), seen.shape[1], 3 * GRID)
+    sums = np.matmul(rows, along).reshape(len(seen), GRID, 3, GRID).astype(np.int32)
+    means: NDArray[np.int32] = sums // (high[:, None, None] * wide[None, None, :])
     return means
 
 
 @cache
-def marks(side: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Which pixels each cell of the grid sums up, float32 [GRID, side] of 0 and 1, and how many, int64 [GRID]."""
+def marks(side: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Which pixels each cell of the grid sums up, float32 [GRID, side] of 0 and 1, and how many, int32 [GRID]."""
     edges = np.arange(GRID + 1) * side // GRID
     first = np.minimum(edges[:-1], side - 1)
     last = np.maximum(edges[1:], first + 1)
     places = np.arange(side)
     inside = (places >= first[:, None]) & (places < last[:, None])
-    return inside.astype(np.float32), last - first
+    return inside.astype(np.float32), (last - first).astype(np.int32)
 
 
-def directions(across: NDArray[np.int64], down: NDArray[np.int64]) -> NDArray[np.int64]:
+def directions(across: NDArray[np.int32], down: NDArray[np.int32]) -> NDArray[np.int64]:
     """Which eighth of a half turn a gradient points to: 0 to 7."""
     wide, high = np.abs(across), np.abs(down)
     eighth = np.where(high > wide, np.where(29 * wide < 12 * high, 3, 2), np.where(29 * high < 12 * wide, 0, 1))
