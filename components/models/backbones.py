@@ -59,7 +59,11 @@ class TorchvisionBackbone(nn.Module):
             raise unknown(name)
         if channels != 3:
             raise UserError(f"{name} takes 3 channels, not {channels}", "choose a timm network")
-        network = models.get_model(bare, weights=None, **options)
+        try:
+            network = models.get_model(bare, weights=None, **options)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{name} cannot be built with options {options}: {error}",
+                            "see the constructor in torchvision") from None
         self.features = _stages(network, bare, name)
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
 

@@ -59,9 +59,10 @@ def test_an_unknown_name_is_answered_with_near_names(name):
     assert "resnet18" in raised.value.remedy
 
 
-def test_wrong_options_are_a_user_error():
+@pytest.mark.parametrize("name", ["resnet18", "torchvision/resnet18"])
+def test_wrong_options_are_a_user_error(name):
     with pytest.raises(UserError, match="chanels"):
-        build_network(Architecture(name="resnet18", options={"chanels": [1]}), TASKS, (32, 32), 0)
+        build_network(Architecture(name=name, options={"chanels": [1]}), TASKS, (32, 32), 0)
 
 
 @pytest.mark.parametrize(("source", "target"), [(128, 112), (128, 64), (97, 64), (64, 64), (33, 50)])
