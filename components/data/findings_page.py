@@ -3,7 +3,7 @@
 import base64
 import io
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -46,7 +46,11 @@ FACTORS = ("short side", "width to height")
 
 @dataclass(frozen=True)
 class Card:
-    """One finding as the page shows it. pictures: (data URI or "", path, split) of the file and of its copy."""
+    """One finding as the page shows it.
+
+    pictures: data URI or "", path, and in words the place, of the file and of its copy. otherwise: the reason for which
+    the file is left out, else "".
+    """
 
     pictures: list[tuple[str, str, str]]
     labels: str
@@ -120,31 +124,37 @@ class Gallery:
         """What the manifest says of a file."""
         return self.rows.iloc[self.place[path]]
 
-    def picture(self, path: str) -> tuple[str, str, str]:
-        """Data URI, path and split; no picture of what could not be decoded within its limits."""
+    def picture(self, path: str, words: str = "") -> tuple[str, str, str]:
+        """Data URI, path, and split with words behind it; no picture of what did not decode within its limits."""
         row = self.row(path)
-        return thumbnail(self.root / path) if row["width"] else "", path, row["split"] or "no split yet"
+        place = row["split"] or "no split yet"
+        return thumbnail(self.root / path) if row["width"] else "", path, place + words
 
 
 def group(gallery: Gallery, found: pd.DataFrame, reason: Reason, policies: Policies, head: Mapping[str, Any]) -> Group:
     """The findings of one reason."""
     kept = policies.keeps(reason)
     first = found.head(SHOWN["ok" if kept else "left_out"])
-    cards = [card(gallery, *finding) for finding in zip(first["path"], first["detail"], first["peer"], strict=True)]
+    cards = [card(gallery, finding) for finding in first.to_dict("records")]
     limits = head["thresholds"] | {"seconds": head["seconds"], "memory_mb": head["memory_mb"]}
     return Group(reason, MEANING[reason], RULES.get(reason, "").format(**limits), policies.of(reason), kept, len(found),
                  cards)
 
 
-def card(gallery: Gallery, path: str, detail: str, peer: str) -> Card:
-    """One finding, beside it the file that it is a copy of; what else leaves the file out is said too."""
-    row, paths = gallery.row(path), [path, peer] if peer else [path]
+def card(gallery: Gallery, finding: Mapping[Hashable, str]) -> Card:
+    """One finding, beside it the file that it is a copy of."""
+    row, peer = gallery.row(finding["path"]), finding["peer"]
+    pictures = [gallery.picture(finding["path"])]
     labels = ", ".join(f"{task.name}: {row[task.name]}" for task in gallery.tasks if row[task.name])
     facts = [f"{row['width']} × {row['height']} {row['mode']} {row['format']}"] if row["width"] else []
     facts.append(f"{row['bytes']:,} bytes")
-    if peer and gallery.row(peer)["sha256"] != row["sha256"]:
-        facts.append(f"similarity {similarity(row['fingerprint'], gallery.row(peer)['fingerprint']):.3f}")
-    return Card([gallery.picture(one) for one in paths], labels, detail, ", ".join(facts), row["reason"])
+    if peer:
+        other = gallery.row(peer)
+        counts = "" if "conflict" in finding["reason"] else ", the copy that counts"
+        pictures.append(gallery.picture(peer, ", left out" if other["reason"] else counts))
+        if other["sha256"] != row["sha256"]:
+            facts.append(f"similarity {similarity(row['fingerprint'], other['fingerprint']):.3f}")
+    return Card(pictures, labels, finding["detail"], ", ".join(facts), row["reason"])
 
 
 def thumbnail(path: Path) -> str:
