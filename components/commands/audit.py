@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 POLICIES = ("report", "weight", "quarantine")
 SHOWN = ("path", "split", "judged", "task", "label", "given", "suggested", "probability", "suggested_probability",
-         "margin", "score", "rank")
+         "margin", "score", "rank", "id")
 FIGURES = ("probability", "suggested_probability", "margin", "score")
 
 
@@ -98,5 +98,6 @@ def lines(figures: dict[str, Any], out: Path, files: Sequence[str], concerned: i
              f"{one['estimated_errors']:.0f} estimated wrong"
              for name, sides in figures.items() for judged, one in sides.items() if judged != "kind"]
     if "manifest.csv" in files:
-        found.append(f"policy: {concerned} samples; data.path can name {out / 'manifest.csv'}")
+        found.append(f"policy: {concerned} samples; data.path can name {out / 'manifest.csv'}, with data.root the folder "
+                     "of the images")
     return [*found, f"wrote {', '.join(files)} to {out}"]

@@ -30,7 +30,7 @@ def test_findings_figures_and_page_are_written_and_told(tmp_path: Path, capsys: 
     assert figures["tasks"]["kind"]["held_out"]["flagged"] == sum(
         row["task"] == "kind" and row["judged"] == "held_out" for row in rows)
     assert list(rows[0]) == ["path", "split", "judged", "task", "label", "given", "suggested", "probability",
-                             "suggested_probability", "margin", "score", "rank"]
+                             "suggested_probability", "margin", "score", "rank", "id"]
     assert all(row["path"].startswith("'@") for row in rows), "no spreadsheet takes a path for a formula"
     assert not any(row[name].startswith("=") for row in rows for name in ("given", "suggested"))
     told = capsys.readouterr()

@@ -234,3 +234,17 @@ def test_an_unknown_task_or_one_without_labels_is_named(tmp_path: Path) -> None:
     store = write_store(tmp_path / "s", dataset, {"a": {"kind": np.full((4, 1, 3), 1 / 3)}})
     with pytest.raises(UserError, match=r"no sample that .* covers has a label of kind"):
         audit(beside(dataset, store))
+
+
+def test_where_nothing_is_doubted_everything_says_so(tmp_path: Path) -> None:
+    columns = {"id": identities(9), "split": ["train"] * 9, "kind": [0, 1, 2] * 3}
+    dataset = write_samples(tmp_path / "d", columns, (KIND,))
+    said = np.eye(3)[columns["kind"]][:, None] * 0.9 + 0.1 / 3
+    sayings = beside(dataset, write_store(tmp_path / "s", dataset, {"a": {"kind": said}}))
+    parts = audit(sayings)
+    found = findings(sayings, parts)
+    assert found.empty
+    assert "No label is doubted." in page(dataset, found, summary(parts), 5, [])
+    files = applied(dataset, found, "weight")
+    assert files["weights.csv"] == "sha256,weight\n"
+    assert [row["weight"] for row in read_csv(files["manifest.csv"])] == ["1"] * 9
