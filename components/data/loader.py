@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from components.data.augment_settings import Augment
-from components.data.chance import generator, sample_keys
+from components.data.chance import sample_keys
 from components.data.dataset import Dataset
 from components.data.policies import apply_policy
 
@@ -88,16 +88,6 @@ def only_of(task: str | None, name: str, labels: Tensor) -> Tensor:
     if task in (None, name):
         return labels
     return torch.full_like(labels, float("nan") if labels.is_floating_point() else -1)
-
-
-def epoch_batches(rows: NDArray[np.int64], size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
-    """Rows of an epoch in an order drawn from (seed, epoch), cut into full batches.
-
-    What does not fill a batch is left to other epochs, unless the whole set is smaller than a batch.
-    """
-    order = generator(seed, "order", epoch).permutation(rows)
-    whole = max(len(order) // size, 1)
-    return [order[i * size : (i + 1) * size] for i in range(whole)]
 
 
 def _as_is(item: Any) -> Any:

@@ -173,9 +173,9 @@ def scheduled(pool: Pool, epoch: int, draws: Sequence[Draw]) -> list[Draw]:
 
 
 def _identities(dataset: Dataset, rows: Rows) -> Rows:
-    if "identity" not in dataset.samples:
+    if "identity" not in dataset.columns:
         return np.full(len(rows), -1, np.int64)
-    names = dataset.samples["identity"].iloc[rows].fillna("").astype(str).to_numpy()
+    names = dataset.column("identity").iloc[rows].fillna("").astype(str).to_numpy()
     known, numbers = np.unique(names, return_inverse=True)
     return numbers.astype(np.int64) - (1 if len(known) and known[0] == "" else 0)
 
