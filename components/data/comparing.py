@@ -11,7 +11,7 @@ import pandas as pd
 from components.data.class_changes import Change, changes, words
 from components.data.dataset import SPLITS
 from components.data.drift import PICTURES, PSI, VERDICTS, Distance, Verdict, pictures_apart, stability
-from components.data.statistics import spreads_of
+from components.data.statistics import histograms_of, spreads_of
 from components.data.tasks import Task, read_tasks
 from components.errors import UserError
 
@@ -208,7 +208,7 @@ def share_labelled(side: Side, task: str, split: str) -> list[int]:
 
 def on_measures(old: Side, new: Side) -> Iterator[Finding]:
     """Sizes, shapes, light: by what the heads of both hold histograms of."""
-    before, after = (side.head.get("statistics", {}).get("histograms", {}) for side in (old, new))
+    before, after = (histograms_of(side.head) for side in (old, new))
     for name in sorted(before.keys() & after.keys()):
         for split in SPLITS:
             yield apart("measures", f"{name} in {split}", stability(before[name][split], after[name][split]), PSI)

@@ -8,7 +8,7 @@ from typing import Any
 from components.data.comparing import Comparison, Finding, Side
 from components.data.dataset import SPLITS
 from components.data.drift import VERDICTS
-from components.data.statistics import EDGES
+from components.data.statistics import EDGES, histograms_of
 
 SHOWN_CLASSES = 60
 
@@ -84,5 +84,5 @@ def measure_charts(found: Comparison) -> list[dict[str, Any]]:
 
 def histograms(side: Side) -> dict[str, list[int]]:
     """The histograms of a head, the splits added up."""
-    known = side.head.get("statistics", {}).get("histograms", {})
-    return {name: [sum(cell) for cell in zip(*by_split.values(), strict=True)] for name, by_split in known.items()}
+    return {name: [sum(cell) for cell in zip(*by_split.values(), strict=True)]
+            for name, by_split in histograms_of(side.head).items()}

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from components.data.dataset import SPLITS
-from components.data.embedding import WIDTH, Embeddings, Spread, total
+from components.data.embedding import WIDTH, Embeddings, Spread, read, total, written
 from components.data.reading import labels_of
 from components.data.tasks import Task
 
@@ -39,7 +39,7 @@ def statistics(samples: pd.DataFrame, tasks: Sequence[Task], embeddings: Iterabl
         "together": {f"{one.name} x {other.name}": together(samples, one, other)
                      for one, other in combinations(tasks, 2)},
         "quantiles": {name: quantiles(values) for name, values in measures.items()},
-        "histograms": {name: {split: histogram(name, values[(samples["split"] == split).to_numpy()])
+        "histograms": {name: {split: written(histogram(name, values[(samples["split"] == split).to_numpy()]))
                               for split in SPLITS} for name, values in measures.items()},
         "pictures": pictures(samples, embeddings),
     }
@@ -62,12 +62,11 @@ def quantiles(values: NDArray[np.float64]) -> list[float]:
     return [round(float(value), 6) for value in known[places]]
 
 
-def histogram(name: str, values: NDArray[np.float64]) -> list[int]:
-    """How many known values lie below the first edge, between two, and at or above the last."""
+def histogram(name: str, values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """How many known values lie below the first edge, between two, and at or above the last, [EDGES + 1]."""
     known = values[~np.isnan(values)]
     places = np.searchsorted(np.array(EDGES[name]), known, side="right")
-    counts: list[int] = np.bincount(places, minlength=len(EDGES[name]) + 1).tolist()
-    return counts
+    return np.bincount(places, minlength=len(EDGES[name]) + 1)
 
 
 def together(samples: pd.DataFrame, one: Task, other: Task) -> dict[str, Any]:
@@ -128,3 +127,12 @@ def spreads_of(head: Mapping[str, Any]) -> dict[str, list[Spread]]:
     found = head.get("statistics", {}).get("pictures", {})
     whole = all(len(half["sums"].split()) == WIDTH for halves in found.values() for half in halves)
     return {name: [Spread.from_json(half) for half in halves] for name, halves in found.items()} if whole else {}
+
+
+def histograms_of(head: Mapping[str, Any]) -> dict[str, dict[str, list[int]]]:
+    """The histograms that a head holds, by measure and split; those of other edges are left out."""
+    found = head.get("statistics", {}).get("histograms", {})
+    counts = {name: {split: read(text).tolist() for split, text in by_split.items()}
+              for name, by_split in found.items() if name in EDGES}
+    return {name: by_split for name, by_split in counts.items()
+            if all(len(cells) == len(EDGES[name]) + 1 for cells in by_split.values())}
