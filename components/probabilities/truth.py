@@ -21,8 +21,8 @@ def true_probabilities(store: Store, dataset: Dataset) -> NDArray[np.float64]:
         found = of_task(store, dataset, task, places)
         total += np.nan_to_num(found)
         count += ~np.isnan(found)
-    found: NDArray[np.float64] = np.divide(total, count, out=np.full(len(dataset), np.nan), where=count > 0)
-    return found
+    mean: NDArray[np.float64] = np.divide(total, count, out=np.full(len(dataset), np.nan), where=count > 0)
+    return mean
 
 
 def of_task(store: Store, dataset: Dataset, task: Task, places: NDArray[np.int64]) -> NDArray[np.float64]:
