@@ -91,7 +91,8 @@ def existing(source: Path) -> Path:
 
 def choose_layout(source: Path, wanted: str, notes: list[str]) -> str:
     """The name of the layout to read a source by; UserError where none fits."""
-    found = [name for name, (recognised, _, _) in LAYOUTS.items() if recognised(source)]
+    fitting = {"manifest"} if source.is_file() else LAYOUTS.keys() - {"manifest"}
+    found = [name for name, (recognised, _, _) in LAYOUTS.items() if name in fitting and recognised(source)]
     if wanted != "auto":
         if wanted not in found:
             raise UserError(f"{source} is not of layout {wanted} ({LAYOUTS[wanted][2]}); {told_tree(source)}",
@@ -130,8 +131,8 @@ def completed(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows with every fixed column, in the fixed order of columns and rows."""
     tasks = [name for name in rows.columns if name not in FIXED]
     full = rows.reindex(columns=[*FIXED, *tasks])
-    for name in tasks:
-        full[name] = full[name].fillna("")
+    for name in ("path", "split", *tasks):
+        full[name] = full[name].fillna("").astype(object)
     for name in TEXT:
         full[name] = pd.Series([value if isinstance(value, str) and value else None for value in full[name]],
                                index=full.index, dtype=object)

@@ -129,22 +129,27 @@ def read_list(origin: Path, place: Place) -> list[Pair]:
     suffix = origin.suffix.lower()
     tried = {".csv": ("comma",), ".tsv": ("tab",)}.get(suffix, tuple(SEPARATORS))
     readings = [parsed(text, SEPARATORS[name], place) for name in tried]
-    best = min(readings, key=lambda reading: len(reading[1]))  # the first of equals
+    best = min(readings, key=lambda reading: (len(reading[1]), bare(*reading)))  # the first of equals
     if best[1]:
-        refuse_missing(origin, place, *best)
+        refuse_missing(origin, place, len(best[0]), [path for path, _ in best[1]])
     return best[0]
 
 
-def parsed(text: str, separator: str, place: Place) -> tuple[list[Pair], list[str]]:
-    """Pairs whose paths exist, and the lines whose do not."""
+def bare(pairs: list[Pair], missing: list[Pair]) -> int:
+    """How many pairs have no label."""
+    return sum(not label for _, label in (*pairs, *missing))
+
+
+def parsed(text: str, separator: str, place: Place) -> tuple[list[Pair], list[Pair]]:
+    """Pairs whose paths exist, and those whose do not."""
     pairs: list[Pair] = []
-    missing: list[str] = []
+    missing: list[Pair] = []
     for number, readings in enumerate(lines_of(text, separator)):
         pair = next(((name, label) for path, label in readings if (name := place.name(path))), None)
         if pair:
             pairs.append(pair)
         elif number or readings[0][0].strip().lower() not in HEADS:
-            missing.append(readings[0][0])
+            missing.append(readings[0])
     return pairs, missing
 
 
@@ -153,7 +158,8 @@ def lines_of(text: str, separator: str) -> Iterable[list[Pair]]:
     if separator == ",":
         for row in csv.reader(io.StringIO(text, newline="")):
             if any(row):
-                yield [(",".join(row[:-1]), row[-1].strip()), (",".join(row), "")]
+                split = [(",".join(row[:-1]), row[-1].strip())] if len(row) > 1 else []
+                yield [*split, (",".join(row), "")]
         return
     for line in text.split("\n"):
         whole = line.removesuffix("\r")
@@ -171,27 +177,25 @@ def halves(line: str, separator: str) -> Pair:
     return (path, label.strip()) if parting else (line, "")
 
 
-def refuse_missing(origin: Path, place: Place, pairs: list[Pair], missing: list[str]) -> None:
+def refuse_missing(origin: Path, place: Place, matched: int, missing: list[str]) -> None:
     """UserError for lines without a file: how many matched, and the prefix that is too much, if one is."""
     parts = missing[0].strip("/").split("/")
     prefix = next(("/".join(parts[:k]) for k in range(1, len(parts)) if place.name("/".join(parts[k:]))), "")
     hint = f": without {prefix}/ they would be" if prefix else ""
     raise UserError(
-        f"{origin}: {len(pairs)} of {len(pairs) + len(missing)} paths are files below {place.folder}, others are "
+        f"{origin}: {matched} of {matched + len(missing)} paths are files below {place.folder}, others are "
         f"not{hint}: {listed(missing)}",
         "write paths relative to the folder of the list, or set data.root to the folder that they are relative to")
 
 
 def named(labels: list[str], names: tuple[str, ...], root: Path) -> list[str]:
     """Labels as names of classes.txt: as they are where all are names, else taken as numbers of its lines from 0."""
-    if all(label in names or not label for label in labels):
+    numbers = {str(number): name for number, name in enumerate(names)} | {"": ""}
+    if not set(labels) - {*names, ""}:
         return labels
-    found = []
-    for label in labels:
-        number = int(label) if label.isascii() and label.isdecimal() else len(names)
-        if label and number >= len(names):
-            raise UserError(f"{root}: label {shown(label)} is neither one of the {len(names)} names in the list of "
-                            f"classes nor a number below {len(names)}.{near(label, names)}",
-                            f"correct it, or {' or '.join(CLASSES)}")
-        found.append(names[number] if label else "")
-    return found
+    if not set(labels) - numbers.keys():
+        return [numbers[label] for label in labels]
+    bad = min(set(labels) - {*names, ""})
+    raise UserError(f"{root}: label {shown(bad)} is neither one of the {len(names)} names in the list of classes nor, "
+                    f"as all others, a number below {len(names)}.{near(bad, names)}",
+                    f"correct it, or {' or '.join(CLASSES)}")
