@@ -34,7 +34,7 @@ def embedded(pixels: NDArray[np.uint8]) -> Embeddings:
     kinds = directions(across, down) + DIRECTIONS * np.arange(count)[:, None, None]
     edges = np.bincount(kinds.ravel(), strength.ravel(), count * DIRECTIONS).astype(np.int64).reshape(-1, DIRECTIONS)
     scaled = np.minimum(edges * 256 // (SHARPEST * (GRID - 2) ** 2), 255)
-    colours = parts.transpose(0, 1, 3, 2).reshape(count, -1)
+    colours = parts.transpose(0, 1, 3, 2).reshape(count, CELLS * CELLS * 3)
     return np.concatenate([colours, scaled], axis=1).astype(np.uint8)
 
 
