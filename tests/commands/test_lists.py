@@ -17,7 +17,7 @@ from components.data.settings import Data
 from components.errors import UserError
 
 CLEAN = st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\0")
-NASTY = st.sampled_from(list(" ,\"'=-é猫#|\u2028\ufeff\\%+") + ["e\u0301"])
+NASTY = st.sampled_from([*" ,\"'=-é猫#|\u2028\ufeff\\%+", "e\u0301"])
 NAMES = st.lists(CLEAN | NASTY, min_size=1, max_size=8).map("".join)
 SPLITS = ("train", "val", "test")
 
@@ -114,8 +114,8 @@ def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_manifest_freezes_splits_labels_and_contents(raw: Path, tmp_path: Path) -> None:
     lists("raw", "--manifest", "images.csv")
     listing = read_listing(tmp_path / "images.csv", Data(root="raw"))
-    for path, given in zip(listing.rows["path"], listing.rows["sha256_given"], strict=True):
-        assert hashlib.sha256((raw / path).read_bytes()).hexdigest() == given
+    for path, digest in zip(listing.rows["path"], listing.rows["sha256_given"], strict=True):
+        assert hashlib.sha256((raw / path).read_bytes()).hexdigest() == digest
     assert listing.rows["split"].tolist() == ["train", "train", "val", "test"]
     lists("raw", "--manifest", "images.csv", code=1)
 
@@ -151,7 +151,8 @@ def test_images_that_lie_about_are_added_without_labels(raw: Path, tmp_path: Pat
     lists("--manifest", "images.csv", "--add", tmp_path / "elsewhere", code=1)
 
 
-@pytest.mark.parametrize("arguments", [["raw"], ["raw", "--to", "x", "--manifest", "y.csv"], ["--add", "raw", "--to", "x"]])
+@pytest.mark.parametrize("arguments", [
+    ["raw"], ["raw", "--to", "x", "--manifest", "y.csv"], ["--add", "raw", "--to", "x"]])
 def test_what_to_write_must_be_said(raw: Path, arguments: list[str]) -> None:
     lists(*arguments, code=2)
 
