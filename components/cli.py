@@ -35,6 +35,7 @@ COMMANDS = {
     "audit": ("components.commands.audit", "rank the given labels that models doubt"),
     "suggest": ("components.commands.suggest", "rank the images that are most worth a label"),
     "compare-data": ("components.commands.compare_data", "tell what changed between two Datasets and if it matters"),
+    "preview": ("components.commands.preview", "show samples as a training will show them to its network"),
     "schema": ("components.commands.schema", "write the JSON schema and the reference page of params.yaml"),
     "convert": ("components.commands.convert", "write a data set that is arrays (MNIST, CIFAR, ...) as images"),
     "lists": ("components.commands.lists", "write list files or a manifest of images, splits and labels"),
