@@ -1,11 +1,11 @@
 """The page that shows what changed between two Datasets: one file that needs nothing else, readable on a phone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from components.data.comparing import Comparison, Finding, Side
+from components.data.comparing import Comparison, Finding
 from components.data.dataset import SPLITS
 from components.data.drift import VERDICTS
 from components.data.statistics import EDGES, histograms_of
@@ -68,21 +68,26 @@ def class_charts(found: Comparison) -> list[dict[str, Any]]:
 
 
 def measure_charts(found: Comparison) -> list[dict[str, Any]]:
-    """Histograms of every measure that both have, all splits together, and the worst finding of the splits."""
-    before, after = (histograms(side) for side in (found.old, found.new))
+    """Histograms of every measure that both have: of the split that changed most, or of all where none did."""
+    before, after = (histograms_of(side.head) for side in (found.old, found.new))
     charts = []
-    for name in [name for name in EDGES if sum(before.get(name, [])) and sum(after.get(name, []))]:
-        edges = [f"{edge:g}" for edge in EDGES[name]]
-        cells = [f"under {edges[0]}", *(f"{low} to {high}" for low, high in pairwise(edges)),
-                 f"{edges[-1]} and more"]
-        about = [one for one in found.findings if one.kind == "measures" and one.what.startswith(f"{name} in ")]
-        charts.append({"name": name.replace("_", " "), "bars": bars(cells, before[name], after[name]),
-                       "low": edges[0], "high": edges[-1],
-                       "finding": max(about, key=lambda one: VERDICTS.index(one.verdict))})
+    for name in [name for name in EDGES if name in before and name in after]:
+        about = {split: verdict_of(found, "measures", f"{name} in {split}") for split in SPLITS}
+        known = [(VERDICTS.index(one.verdict), one.figure or 0.0, split) for split, one in about.items() if one]
+        worst, _, split = max(known)
+        counts = [side[name][split] if worst else added(side[name]) for side in (before, after)]
+        if all(map(any, counts)):
+            edges = [f"{edge:g}" for edge in EDGES[name]]
+            charts.append({"name": name.replace("_", " ") + (f" in {split}" if worst else ""), "low": edges[0],
+                           "bars": bars(cells(edges), *counts), "high": edges[-1], "verdict": VERDICTS[worst]})
     return charts
 
 
-def histograms(side: Side) -> dict[str, list[int]]:
-    """The histograms of a head, the splits added up."""
-    return {name: [sum(cell) for cell in zip(*by_split.values(), strict=True)]
-            for name, by_split in histograms_of(side.head).items()}
+def cells(edges: Sequence[str]) -> list[str]:
+    """What each cell of a histogram holds, in words."""
+    return [f"under {edges[0]}", *(f"{low} to {high}" for low, high in pairwise(edges)), f"{edges[-1]} and more"]
+
+
+def added(by_split: Mapping[str, Sequence[int]]) -> list[int]:
+    """The histogram of all splits together."""
+    return [sum(cell) for cell in zip(*by_split.values(), strict=True)]

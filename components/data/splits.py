@@ -202,7 +202,7 @@ def notes_on(question: Question, split: Numbers, filled: Sequence[str], moves: i
                      f"({settings.method}); give the splits in the data to choose others")
     if settings.repair and moves:
         notes.append(f"{moves} images were moved to another split so that none leaks")
-    if groups.joined and settings.near_duplicates:
+    if groups.joined and settings.method == "stable" and (given == NONE).any():
         notes.append(f"{groups.joined} groups hold several values of one column, joined by near duplicates or by "
                      "another column; an image that joins two of them later moves one")
     return notes + (gaps(question, split) if (split != given).any() else [])  # of given splits, `validate` has told
