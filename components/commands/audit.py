@@ -98,6 +98,6 @@ def lines(figures: dict[str, Any], out: Path, files: Sequence[str], concerned: i
              f"{one['estimated_errors']:.0f} estimated wrong"
              for name, sides in figures.items() for judged, one in sides.items() if judged != "kind"]
     if "manifest.csv" in files:
-        found.append(f"policy: {concerned} samples; data.path can name {out / 'manifest.csv'}, with data.root the folder "
-                     "of the images")
+        found.append(f"policy: {concerned} samples; data.path can name {out / 'manifest.csv'}, data.root the folder of "
+                     "the images")
     return [*found, f"wrote {', '.join(files)} to {out}"]

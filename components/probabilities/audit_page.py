@@ -44,7 +44,7 @@ def page(dataset: Dataset, findings: pd.DataFrame, summary: Mapping[str, Any], m
     sections = [section(dataset, findings, name, judged, summary[name][judged], most)
                 for name in summary for judged in TITLES if judged in summary[name]]
     return render("audit.html", {"sections": sections, "notes": notes, "samples": len(dataset),
-                                 "doubted": findings["row"].nunique(), "tasks": list(summary)})
+                                 "doubted": findings["row"].nunique()})
 
 
 def section(dataset: Dataset, findings: pd.DataFrame, name: str, judged: str, figures: Mapping[str, Any],
@@ -53,7 +53,8 @@ def section(dataset: Dataset, findings: pd.DataFrame, name: str, judged: str, fi
     inside = findings[(findings["task"] == name) & (findings["judged"] == judged)]
     pairs = sorted(figures["pairs"], key=lambda one: (-one["estimated"], one.get("label", ""), one["given"]))
     return {"name": name, "judged": judged, "title": TITLES[judged], "figures": figures,
-            "share": f"{100 * figures['estimated_share']:.1f}", "pairs": pairs[:PAIRS],
+            "share": f"{100 * figures['estimated_share']:.1f}",
+            "agreed": f"{100 * figures['agreed'] / figures['labels']:.0f}", "pairs": pairs[:PAIRS],
             "more_pairs": max(0, len(pairs) - PAIRS), "groups": groups(dataset, inside, most),
             "shown": min(most, len(inside))}
 

@@ -117,13 +117,18 @@ def doubted(sayings: Sayings, part: Part, place: int) -> pd.DataFrame:
 
 
 def summary(parts: Sequence[Part]) -> dict[str, Any]:
-    """Counts, thresholds and the noise of each task, held-out and learnt samples apart, as JSON holds them."""
+    """Counts, thresholds and the noise of each task, held-out and learnt samples apart, as JSON holds them.
+
+    agreed: labels that no other answer is likelier than.
+    """
     found: dict[str, Any] = {}
     for part in parts:
         side = found.setdefault(part.task.name, {"kind": part.task.kind}).setdefault(
-            part.judged, {"labels": 0, "flagged": 0, "estimated_errors": 0.0, "thresholds": {}, "pairs": []})
+            part.judged, {"labels": 0, "agreed": 0, "flagged": 0, "estimated_errors": 0.0, "thresholds": {},
+                          "pairs": []})
         pairs = noise(part)
         side["labels"] += len(part.rows)
+        side["agreed"] += int((part.verdicts.margin >= 0).sum())
         side["flagged"] += sum(one["flagged"] for one in pairs)
         side["estimated_errors"] += sum(one["estimated"] for one in pairs)
         side["pairs"] += pairs

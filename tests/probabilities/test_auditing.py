@@ -153,6 +153,9 @@ def test_the_summary_adds_up(tmp_path: Path) -> None:
     found, figures = findings(sayings, parts), summary(parts)
     for (task, side), rows in found.groupby(["task", "judged"]):
         told = figures[task][side]
+        likeliest = sum(int((part.verdicts.own >= part.verdicts.other).sum()) for part in parts
+                        if (part.task.name, part.judged) == (task, side))
+        assert told["agreed"] == likeliest <= told["labels"] - len(rows)
         assert told["flagged"] == len(rows) == sum(one["flagged"] for one in told["pairs"])
         counts = rows.groupby(["label", "given", "suggested"]).size().to_dict()
         marked = {(one.get("label", ""), one["given"], one["suggested"]): one["flagged"]
