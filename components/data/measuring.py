@@ -33,22 +33,22 @@ def measure(grey: NDArray[np.uint8]) -> Measures:
     https://doi.org/10.1109/ICPR.2000.903548). The sums are of whole numbers, and so exact in any order.
     """
     square = Image.fromarray(grey).resize((SIDE, SIDE), Image.Resampling.BOX)
-    luma = np.asarray(square).astype(np.float64)
-    inner = luma[1:-1, 1:-1] * -4.0
+    luma = np.asarray(square).astype(np.int16)
+    inner = luma[1:-1, 1:-1] * np.int16(-4)
     inner += luma[:-2, 1:-1]
     inner += luma[2:, 1:-1]
     inner += luma[1:-1, :-2]
     inner += luma[1:-1, 2:]
-    brightness, contrast = moments(luma.ravel())
-    sharpness = moments(inner.ravel())[1] / contrast if contrast else 0.0
+    brightness, contrast = moments(luma)
+    sharpness = moments(inner)[1] / contrast if contrast else 0.0
     return Measures(brightness, contrast, sharpness, float(square.entropy()))
 
 
-def moments(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Mean and standard deviation of 8-bit values [n] as shares of 255."""
-    count = values.size
-    mean = float(values.sum()) / count
-    return mean / 255.0, max(float(values @ values) / count - mean * mean, 0.0) ** 0.5 / 255.0
+def moments(values: NDArray[np.int16]) -> tuple[float, float]:
+    """Mean and standard deviation of 8-bit values as shares of 255."""
+    flat = values.ravel().astype(np.float64)
+    mean = float(flat.sum()) / flat.size
+    return mean / 255.0, max(float(flat @ flat) / flat.size - mean * mean, 0.0) ** 0.5 / 255.0
 
 
 def doubts(size: tuple[int, int], measured: Measures, limits: Thresholds) -> list[Finding]:
