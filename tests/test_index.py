@@ -13,7 +13,7 @@ from garments import drawn, indexed, step, validated
 from PIL import Image
 
 from components.data.dataset import Dataset
-from components.data.decoding import decode, letterbox
+from components.data.decoding import decode, letterbox, sniff
 from components.data.tasks import Task
 from components.errors import UserError
 from components.storage import receipts
@@ -60,9 +60,9 @@ def test_counts_examples_and_figures_agree_with_the_samples(tmp_path: Path) -> N
         content = (tmp_path / "dataset" / "examples" / name).read_bytes()
         assert hashlib.sha256(content).hexdigest() == Path(name).stem
     figures = json.loads((tmp_path / "built.json").read_text())
-    assert figures == {"images.train": dataset.head["splits"]["train"], "images.val": dataset.head["splits"]["val"],
+    assert figures | {"images.train": dataset.head["splits"]["train"], "images.val": dataset.head["splits"]["val"],
                        "images.test": dataset.head["splits"]["test"], "classes.category": 8, "classes.colour": 8,
-                       "classes.pattern": 4, "bytes": 144 * 64 * 64 * 3 + 128}
+                       "classes.pattern": 4, "bytes": 144 * 64 * 64 * 3 + 128, "merged": 0} == figures
 
 
 def test_processes_and_places_change_no_byte(tmp_path: Path) -> None:
@@ -72,19 +72,6 @@ def test_processes_and_places_change_no_byte(tmp_path: Path) -> None:
     validated(tmp_path / "b", tmp_path / "b" / "raw")
     two = indexed(tmp_path / "b", tmp_path / "b" / "raw", runtime={"threads": 2})
     assert one["outputs"] == two["outputs"]
-
-
-@pytest.mark.parametrize("rows", [1, 7, 48, 49, 1000])
-def test_images_find_their_place_in_shards_of_any_length(tmp_path: Path, rows: int) -> None:
-    from components.data import shards
-
-    pixels = np.random.default_rng(0).integers(0, 256, (49, 3, 2, 3), np.uint8)
-    names = shards.create(tmp_path / "shards", len(pixels), rows, (3, 2))
-    for first in (32, 0, 16, 48):  # out of order, across files
-        shards.write(tmp_path / "shards", first, rows, pixels[first : first + 16])
-    read = np.concatenate([np.load(tmp_path / "shards" / name) for name in names])
-    assert (read == pixels).all()
-    assert sorted(path.name for path in (tmp_path / "shards").iterdir()) == names
 
 
 def test_a_shard_is_no_larger_than_asked_for(tmp_path: Path) -> None:
@@ -111,13 +98,19 @@ def test_a_file_that_changed_since_it_was_validated_is_refused(tmp_path: Path) -
     assert not (tmp_path / "dataset").exists()
 
 
+def drawn_noise(seed: int, size: int = 40) -> Image.Image:
+    """A picture that no check doubts."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
+    return Image.fromarray(coarse).resize((size, size), Image.Resampling.NEAREST)
+
+
 def multi(root: Path) -> Path:
     """Images with several labels each, ids of two kinds of absence, and weights."""
     rows = [("path", "split", "tags", "group", "weight")]
     for number, (split, tags, weight) in enumerate(
         [("train", "red|round", ""), ("train", "", "2.5"), ("train", "red", "0"), ("val", "round|red", ""),
          ("val", "blue", ""), ("test", "round", ""), ("train", "blue", "")]):
-        Image.new("RGB", (5, 9), (number * 30, 0, 0)).save(root / f"{number}.png")
+        drawn_noise(number).save(root / f"{number}.png")
         rows.append((f"{number}.png", split, tags, "g" if number else "", weight))
     with (root / "labels.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows(rows)
@@ -168,3 +161,45 @@ def test_something_that_is_no_manifest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="manifest"):
         step("index", {}, dataset=tmp_path / "other", source=drawn(), manifest=tmp_path / "dataset",
              metrics=tmp_path / "other.json")
+
+
+def test_regression_15_a_second_run_decodes_nothing_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    validated(tmp_path, drawn())
+    first = indexed(tmp_path, drawn())
+    again = indexed(tmp_path, drawn())
+    assert (first["decoded_files"], again["decoded_files"]) == (144, 0)
+    assert first["outputs"] == again["outputs"]
+    assert not list((tmp_path / ".work").glob("*")), "the state of an interrupted run is gone"
+    shutil.rmtree(tmp_path / ".cache")
+    assert indexed(tmp_path, drawn())["outputs"] == first["outputs"]
+
+
+def test_regression_15_names_with_spaces_commas_and_accents_arrive_whole(tmp_path: Path) -> None:
+    names = ["a b.png", "c,d.png", 'e"f.png', "\u00e9\u4e2d.png", "e\u0301.png", "=1+1.png", "#h.png", "%20.png",
+             "x|y.png"]
+    for split in ("train", "val", "test"):
+        for number, name in enumerate(names):
+            folder = tmp_path / "raw" / split / ("one, two" if number % 2 else "three four")
+            folder.mkdir(parents=True, exist_ok=True)
+            drawn_noise(len(names) * ("train", "val", "test").index(split) + number).save(folder / name)
+    validated(tmp_path, tmp_path / "raw")
+    indexed(tmp_path, tmp_path / "raw")
+    paths = sorted(path.relative_to(tmp_path / "raw").as_posix() for path in (tmp_path / "raw").rglob("*.png"))
+    assert sorted(Dataset.open(tmp_path / "dataset").samples["path"]) == paths and len(paths) == 27
+
+
+def test_the_choice_and_its_cost_are_said_and_jpeg_serves_as_well(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    validated(tmp_path, drawn())
+    indexed(tmp_path, drawn(), index={"decoded_limit": 0.001})
+    said = capsys.readouterr().err
+    assert "144 images of 64 x 64 take 1.77 MB decoded or about" in said
+    assert "stored: jpeg (decoded is over index.decoded_limit, 0.001 GB)" in said
+    dataset = Dataset.open(tmp_path / "dataset")
+    assert dataset.head["geometry"]["pixels"] == "jpeg"
+    paths = [drawn() / path for path in dataset.samples["path"][:20]]
+    plain = np.stack([letterbox(decode(path.read_bytes()), (64, 64), 128) for path in paths]).astype(int)
+    differences = np.abs(dataset.pixels(np.arange(20)) - plain).mean(axis=(1, 2, 3))
+    assert differences.max() < 6
+    kept = [sniff(path.read_bytes()) == "JPEG" for path in paths]  # drawn at 40 pixels: they are small JPEGs already
+    assert (differences[kept] == 0).all() and (differences[~np.array(kept)] > 0).all()

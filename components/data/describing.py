@@ -1,7 +1,7 @@
 """The pictures of a body described in numbers, blocks of them side by side."""
 
 from collections.abc import Iterator
-from functools import cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ from components.data.embedding import Embeddings, embedded
 from components.data.forms import Form
 from components.data.pixels import read_pixels
 from components.data.pool import ordered
-from components.data.writing import Body, read_body
+from components.data.writing import LEDGER, Body, read_body
 from components.progress import progress
 
 BLOCK = 256
@@ -19,22 +19,24 @@ BLOCK = 256
 def embeddings(folder: Path, form: Form, count: int, processes: int) -> Iterator[Embeddings]:
     """The embeddings of all images whose records lie in a folder, in their order, BLOCK of them at a time."""
     starts = range(0, count, BLOCK)
-    blocks = ordered(partial(embed_block, folder, form), starts, processes, chunk=1)
+    state = (folder / LEDGER).stat()
+    work = partial(embed_block, folder, form, (state.st_ino, state.st_mtime_ns))
+    blocks = ordered(work, starts, processes, chunk=1)
     yield from progress(blocks, len(starts), "describing blocks of images")
 
 
-def embed_block(folder: Path, form: Form, first: int) -> Embeddings:
+def embed_block(folder: Path, form: Form, stamp: tuple[int, int], first: int) -> Embeddings:
     """The embeddings of the images from a row on, at most BLOCK of them."""
-    shards = opened(folder, form).shards
+    shards = opened(folder, form, stamp).shards
     rows = np.arange(first, min(first + BLOCK, len(shards.offsets) - 1))
     batch = np.empty((len(rows), *form.size, 3), np.uint8)
     read_pixels(shards, form, rows, batch)
     return embedded(batch)
 
 
-@cache
-def opened(folder: Path, form: Form) -> Body:
-    """A finished body, opened once in every process."""
+@lru_cache(maxsize=1)
+def opened(folder: Path, form: Form, stamp: tuple[int, int]) -> Body:
+    """A finished body, opened once in every process. stamp: tells it from what lay there before."""
     body = read_body(folder, form.key())
     assert body is not None
     return body

@@ -74,7 +74,7 @@ def stored(content: bytes, form: Form) -> bytes:
         return content
     stream = io.BytesIO()
     resized = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0)
-    resized.save(stream, "JPEG", quality=form.quality)
+    resized.save(stream, "JPEG", quality=form.quality, comment=b"")  # Pillow would pass on the file's own
     return stream.getvalue()
 
 

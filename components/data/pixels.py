@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.data.forms import Form, pixels_of
+from components.data.pool import processes as cpus_for
 from components.data.shards import Shards
 
 MOST_THREADS = 16
@@ -28,11 +29,12 @@ def read_pixels(shards: Shards, form: Form, rows: NDArray[np.int64], batch: NDAr
 def copy_pixels(shards: Shards, rows: NDArray[np.int64], batch: NDArray[np.uint8]) -> None:
     """Copy decoded pixels, in the order in which they lie on the disk."""
     numbers = np.searchsorted(shards.starts, rows, side="right") - 1
-    flat, length = batch.reshape(len(rows), -1), batch[0].size if len(rows) else 1
+    shape = batch.shape[1:]
+    length = int(np.prod(shape))
     for place in np.argsort(rows, kind="stable").tolist():
         number = int(numbers[place])
         begin = (int(rows[place]) - int(shards.starts[number])) * length
-        flat[place] = shards.file(number)[begin : begin + length]
+        batch[place] = shards.file(number)[begin : begin + length].reshape(shape)
 
 
 def decode_pixels(shards: Shards, form: Form, rows: NDArray[np.int64], batch: NDArray[np.uint8]) -> None:
@@ -48,12 +50,17 @@ def decode_pixels(shards: Shards, form: Form, rows: NDArray[np.int64], batch: ND
         pass
 
 
+def cpus() -> int:
+    """How many CPUs this process may run on."""
+    return cpus_for(0)
+
+
 @cache
 def threads(process: int) -> ThreadPoolExecutor | None:
     """The threads that decode in a process, None in a child: its parent has one such child for every CPU.
 
     A child that was forked inherits the pool but none of its threads, hence the process id.
     """
-    count = min(MOST_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
+    count = min(MOST_THREADS, cpus())
     alone = multiprocessing.parent_process() is None
     return ThreadPoolExecutor(count, thread_name_prefix="decoding") if alone and count > 1 else None

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.data.forms import Form
-from components.data.shards import Shards, file_name, first_rows, header, header_size
+from components.data.shards import Shards, file_name, first_rows, header
 
 LEDGER, STATE = "ledger.bin", "state.json"
 SCHEMA = 1
@@ -82,7 +82,7 @@ class Writer:
     def append(self, record: bytes) -> None:
         """Add the record of the next image."""
         if self._file < 0 or self._size + len(record) > self.limit:
-            self._next_file(len(record))
+            self._next_file()
         assert self._stream is not None
         with named(Path(self._stream.name)):
             self._stream.write(record)
@@ -108,15 +108,19 @@ class Writer:
                 self._stream.close()
             self._stream = None
 
-    def _next_file(self, length: int) -> None:
+    def _next_file(self) -> None:
         self.flush()
         self.close()
         self._file, self._size = self._file + 1, 0
-        rows = min(max(1, self.limit // length), len(self.ids) - self.done)  # of decoded pixels, all equally long
         path = self.folder / file_name(self._file, self.form.pixels)
         with named(path):
             self._stream = path.open("wb")
-            self._stream.write(header(self.form, rows))
+            self._stream.write(self._header(self.done))
+
+    def _header(self, first: int) -> bytes:
+        """What stands at the beginning of the file whose first record is that of a row."""
+        rows = max(1, self.limit // self.form.decoded_bytes)
+        return header(self.form, min(rows, len(self.ids) - first))
 
     def _go_on(self) -> None:
         state = {"schema": SCHEMA, "form": self.form.key(), "pixels": self.form.pixels, "limit": self.limit}
@@ -130,18 +134,27 @@ class Writer:
         (self.folder / STATE).write_text(text, encoding="utf-8")
 
     def _shorten(self, body: Body, rows: int) -> None:
-        """Keep the first rows of a body and remove what follows them."""
-        shards, self.done = body.shards, rows
-        self._file = int(np.searchsorted(shards.starts, rows, side="left")) - 1
+        """Keep the first rows of a body, as far as their files begin as they should, and remove what follows them."""
+        shards = body.shards
+        places = list(zip(shards.starts.tolist(), [self.folder / name for name in shards.names], strict=True))
+        rows = min([rows, *(first for first, path in places if first < rows and not self._begun(path, first))])
+        kept = {path: first for first, path in places if first < rows}
         for path in self.folder.iterdir():
-            if path.name not in (LEDGER, STATE, *shards.names[: self._file + 1]):
+            if path not in kept and path.name not in (LEDGER, STATE):
                 path.unlink()
+        ends = [*list(kept.values())[1:], rows][: len(kept)]
+        for (path, first), end in zip(kept.items(), ends, strict=True):
+            self._size = int(shards.offsets[end] - shards.offsets[first])
+            cut(path, len(self._header(first)) + self._size)
         cut(self.folder / LEDGER, rows * LINE.itemsize)
-        if rows:
-            path = self.folder / shards.names[self._file]
-            self._size = int(shards.offsets[rows] - shards.offsets[shards.starts[self._file]])
-            cut(path, header_size(path) + self._size)
-            self._stream = path.open("ab")
+        self.done, self._file = rows, len(kept) - 1
+        if kept:
+            self._stream = list(kept)[-1].open("ab")
+
+    def _begun(self, path: Path, first: int) -> bool:
+        expected = self._header(first)
+        with path.open("rb") as stream:
+            return stream.read(len(expected)) == expected
 
 
 def standing(body: Body, ids: NDArray[np.uint8]) -> int:
