@@ -124,7 +124,7 @@ def refuse_suffix(file: Path) -> None:
 
 def add(file: Path, folder: Path, data: "Data") -> None:
     """Add to a manifest what is new in a folder below its root."""
-    from components.data.files import images, root_of, walk
+    from components.data.files import has_image_suffix, is_image, root_of, walk
     from components.data.list_files import digests, extended
     from components.data.reading import LAYOUTS, completed, read_listing
     from components.storage.atomic import write_file
@@ -142,7 +142,8 @@ def add(file: Path, folder: Path, data: "Data") -> None:
     else:
         import pandas as pd
 
-        rows = completed(pd.DataFrame({"path": images(folder, walk(folder).files, notes), "split": ""}))
+        found = [name for name in walk(folder).files if has_image_suffix(name) or is_image(folder / name)]
+        rows = completed(pd.DataFrame({"path": found, "split": ""}))
     rows = rows.assign(sha256=digests(folder, rows["path"].tolist()))
     inside = os.path.relpath(folder.resolve(), root.resolve())
     rows["path"] = [Path(inside, path).as_posix() for path in rows["path"]]

@@ -12,6 +12,12 @@ from components.errors import UserError
 from components.storage.digests import printable
 
 LONGEST_MAGIC = 16
+# Suffixes of images that no decoder of ours reads: such a file is listed, so that `validate` names it.
+FOREIGN = frozenset((
+    ".arw", ".avif", ".blp", ".bw", ".cr2", ".cur", ".dds", ".dng", ".eps", ".exr", ".fits", ".flc", ".fli",
+    ".hdr", ".heic", ".heif", ".icns", ".ico", ".j2k", ".jp2", ".jpf", ".jpx", ".jxl", ".msp", ".nef", ".pbm",
+    ".pcx", ".pfm", ".pgm", ".pnm", ".ppm", ".psd", ".qoi", ".raw", ".rgb", ".sgi", ".svg", ".tga", ".xbm", ".xpm",
+))
 MOST_LINKS = 3  # linked folders within linked folders: more is a knot
 Identity = tuple[int, int]
 
@@ -138,14 +144,16 @@ def trusted(root: Path, names: list[str]) -> list[str]:
 
 
 def images(root: Path, names: Iterable[str], notes: list[str]) -> list[str]:
-    """Those of some names below root that are images by suffix or, where the suffix is another, by their first bytes.
+    """Those of some names below root that claim to be images: by suffix or the lack of one, or by their first bytes.
 
     What is left out is counted in notes.
     """
     taken: list[str] = []
     others: list[str] = []
     for name in names:
-        (taken if has_image_suffix(name) or is_image(root / name) else others).append(name)
+        suffix = posixpath.splitext(name)[1].lower()
+        claims = suffix in IMAGE_SUFFIXES or not suffix or suffix in FOREIGN or is_image(root / name)
+        (taken if claims else others).append(name)
     if others:
         notes.append(f"{len(others)} files that are no images are left out, for example {printable(others[0])}")
     return taken

@@ -428,3 +428,22 @@ class Backwards:
 
     def __exit__(self, *_: object) -> None:
         pass
+
+
+def test_files_of_other_formats_and_without_a_suffix_are_listed_for_validate_to_name(tmp_path: Path) -> None:
+    folders(tmp_path)
+    for name in ("a.tga", "B.HEIC", "0f372e54a8d50ca1"):
+        (tmp_path / "train" / "cat" / name).write_bytes(b"")
+    (tmp_path / "train" / "README").write_text("beside the classes")
+    assert {Path(path).name for path in read(tmp_path).rows["path"]} == {"1.jpg", "a.tga", "B.HEIC", "0f372e54a8d50ca1"}
+
+
+def test_a_hostile_corpus_is_listed_whole() -> None:
+    corpus = CLOTHING.parent / "bad-images"
+    if not corpus.is_dir():
+        pytest.skip("the corpus, ../shared/data/bad-images, is not here")
+    with (corpus / "manifest.csv").open(newline="") as stream:
+        expected = {row["path"] for row in csv.DictReader(stream)}
+    listing = read(corpus)
+    left = expected.difference(listing.rows["path"])
+    assert len(expected) == 3917 and len(left) < 40, sorted({Path(path).suffix for path in left})

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from components.data.dataset import SPLITS
-from components.data.files import glance, images, listed, root_of, walk
+from components.data.files import glance, has_image_suffix, listed, root_of, walk
 from components.data.layouts.folders import folder_task
 from components.data.layouts.found import Found, split_of
 from components.data.layouts.table import refuse_repeated
@@ -78,9 +78,8 @@ def opened(folder: Path, notes: list[str]) -> tuple[Place, set[str]]:
     """The folder of the listed files, and which of them are images."""
     tree = walk(folder)
     notes += tree.notes
-    spellings = tuple(dict.fromkeys(f"{spelt}/" for spelt in (folder.absolute().as_posix(), folder.resolve().as_posix())
-                                    ))
-    return Place(folder, spellings, frozenset(tree.files)), set(images(folder, tree.files, []))
+    spellings = tuple({f"{folder.absolute().as_posix()}/": 0, f"{folder.resolve().as_posix()}/": 0})
+    return Place(folder, spellings, frozenset(tree.files)), set(filter(has_image_suffix, tree.files))
 
 
 def found_lists(root: Path) -> dict[str, list[str]]:
