@@ -4,13 +4,17 @@ import csv
 import html.parser
 import io
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from garments import drawn, step, validated
+from imports import ROOT
 from PIL import Image
 
 from components.data.manifest import Manifest
@@ -218,3 +222,62 @@ def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist"):
         step("validate", {}, manifest=tmp_path / "manifest", source=tmp_path / "none", report=tmp_path / "page.html",
              metrics=tmp_path / "found.json")
+
+
+FULL = """
+import resource, sys
+from components.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
+sys.exit(main(["validate", *sys.argv[2:]]))
+"""
+
+
+@pytest.mark.parametrize("room", [1_000, 14_000])
+def test_a_disk_that_is_full_is_said_and_leaves_nothing_half_written(tmp_path: Path, room: int) -> None:
+    (tmp_path / "params.yaml").write_text(f"data: {{path: {drawn()}}}\nruntime: {{tracking: false, threads: 1}}\n")
+    ports = ["--manifest", "manifest", "--report", "page.html", "--metrics", "found.json"]
+    done = subprocess.run([sys.executable, "-c", FULL, str(room), *ports], cwd=tmp_path, capture_output=True, text=True,
+                          env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False)
+    assert done.returncode == 1
+    assert "File too large" in done.stderr
+    assert "remedy: raise the limit on file sizes" in done.stderr
+    assert {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")} == {"params.yaml"}
+
+
+def test_files_that_kill_hang_or_are_none_do_not_end_the_run(tmp_path: Path, source: Path) -> None:
+    names = ["pipe.jpg", "dead.jpg", "loop.jpg"]
+    for name in names:
+        add(source, f"images/{name}", b"")
+        (source / "images" / name).unlink()
+    os.mkfifo(source / "images" / "pipe.jpg")
+    (source / "images" / "dead.jpg").symlink_to("nowhere")
+    (source / "images" / "loop.jpg").symlink_to("loop.jpg")
+    validated(tmp_path, source, runtime={"threads": 2})
+    found = left_out(tmp_path)
+    assert {found[f"images/{name}"] for name in names} == {"not_a_file"}
+    assert Manifest.open(tmp_path / "manifest").kept()["path"].nunique() == 144
+
+
+def test_validation_json_says_by_what_rules_files_were_judged(tmp_path: Path) -> None:
+    rules = {"seconds": 3.5, "memory_mb": 256, "thresholds": {"dark": 0.1}, "policies": {"dark": "quarantine"}}
+    figures = validated(tmp_path, drawn(), validate=rules)
+    head = json.loads((tmp_path / "manifest" / "validation.json").read_text())
+    assert (head["seconds"], head["memory_mb"], head["thresholds"]["dark"]) == (3.5, 256, 0.1)
+    assert (head["policies"]["dark"], head["policies"]["bright"], head["policies"]["leak"]) == (
+        "quarantine", "allow", "quarantine")
+    assert {"files": head["files"], "kept": head["kept"]} | head["counts"] == figures
+    assert list(head["counts"]) == sorted(REASONS)
+
+
+def test_every_measure_stands_in_the_manifest_and_none_where_nothing_was_decoded(tmp_path: Path) -> None:
+    validated(tmp_path, drawn())
+    rows = Manifest.open(tmp_path / "manifest").rows
+    broken = rows["path"].isin(planted("truncated") | planted("empty"))
+    for name in ("brightness", "contrast", "sharpness", "entropy"):
+        assert (rows[name].isna() == broken).all()
+    assert ((rows["fingerprint"].map(len) == 0) == broken).all()
+    assert set(rows.loc[~broken, "format"]) <= {"JPEG", "PNG"}
+    leaked = rows[rows["path"].isin(planted("duplicated"))]
+    for digest, cluster in zip(leaked["sha256"], leaked["cluster"], strict=True):
+        assert cluster <= digest
+        assert (rows["cluster"] == cluster).sum() >= 2
