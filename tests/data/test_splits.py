@@ -121,6 +121,15 @@ def test_stable_splits_stay_when_images_are_added(table: pd.DataFrame, more: int
     assert split_of(before).items() <= split_of(after).items()
 
 
+@settings(max_examples=20, deadline=None)
+@given(frames(), st.sampled_from(["stable", "stratified"]), st.integers(0, 3))
+def test_regression_15_dividing_is_seeded_and_loses_and_doubles_no_sample(
+        table: pd.DataFrame, method: str, seed: int) -> None:
+    once, again = (divided(table, TASKS, Split(method=method, seed=seed))[0] for _ in range(2))
+    pd.testing.assert_frame_equal(once, again)
+    pd.testing.assert_frame_equal(once.drop(columns="split"), table.drop(columns="split"))
+
+
 def test_a_stable_split_is_that_of_the_groups_name_hashed() -> None:
     table = frame([*({"group": f"sender {number}"} for number in range(300)), *({} for _ in range(300)), *ANCHORS])
     made, _ = divided(table, TASKS, Split(seed=7))
