@@ -96,7 +96,7 @@ def digest_inputs(inputs: Mapping[str, Path]) -> tuple[dict[str, str], dict[str,
             roots |= receipts.read(path).roots
         else:
             digests[name] = receipts.folder_digest(path)
-            if path.is_dir():
+            if path.is_dir() or name == "source":  # a manifest stands for the images that it names
                 roots[name] = digests[name]
     return digests, roots
 

@@ -12,6 +12,7 @@ from PIL import Image
 from components.data.reading import LAYOUTS, Listing, read_listing
 from components.data.settings import Data, Layout
 from components.errors import UserError
+from components.ports import existing
 
 CLOTHING = Path(__file__).resolve().parents[3] / "shared" / "data" / "clothing"
 ODD = ["a b.jpg", "comma,.png", 'quo"te.jpg', "it's.jpg", "-rf.jpg", "=1+1.jpg", "ü ß 猫.jpg", "new\nline.jpg",
@@ -378,6 +379,8 @@ def test_names_with_known_suffixes_are_not_opened(tmp_path: Path, monkeypatch: p
 
 def test_what_lies_in_s3_is_told_to_be_elsewhere() -> None:
     assert "data.path is s3://bucket/prefix, which is not on this machine" in complaint(Path("s3://bucket/prefix"))
+    with pytest.raises(UserError, match="source is s3://bucket/prefix, which is not on this machine"):
+        existing(Path("s3://bucket/prefix"), "source")
 
 
 def test_the_layouts_of_the_settings_are_those_that_are_read() -> None:

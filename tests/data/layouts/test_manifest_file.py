@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from garments import drawn, validated
+from garments import drawn, indexed, validated
 from PIL import Image
 
+from components.data.dataset import Dataset
 from components.data.reading import Listing, read_listing
 from components.data.settings import Data
 from components.errors import UserError
+from components.storage import receipts
 
 ROWS = [("a.jpg", "train", "cat", "red|blue", 0.5), ("sub/b c.jpg", "val", "dog", "", None),
         ("sub/ü,é.jpg", "", "cat", "red", 2.0), ("left.jpg", "extra", "cat", "red", None)]
@@ -76,6 +78,32 @@ def test_a_manifest_without_splits_or_digests_is_one_too(raw: Path) -> None:
     file.write_text("image,kind\na.jpg,cat\nsub/b c.jpg,dog\n")
     listing = read(file, columns={"path": "image"})
     assert set(listing.rows["split"]) == {""} and listing.rows["sha256_given"].isna().all()
+
+
+def test_a_dataset_made_from_a_manifest_leads_back_to_it(tmp_path: Path) -> None:
+    rows = pd.read_csv(drawn() / "labels.csv", dtype=str, keep_default_na=False)
+    rows.assign(sha256=[digest(drawn() / path) for path in rows["path"]]).to_csv(tmp_path / "images.csv", index=False)
+    for name, source in (("manifest", tmp_path / "images.csv"), ("folder", drawn())):
+        (tmp_path / name).mkdir()
+        data = {"root": str(drawn()) if name == "manifest" else ""}
+        validated(tmp_path / name, source, data=data)
+        indexed(tmp_path / name, source, data=data)
+    by_manifest, by_folder = (Dataset.open(tmp_path / name / "dataset") for name in ("manifest", "folder"))
+    assert by_manifest.samples.equals(by_folder.samples)
+    assert receipts.read(by_manifest.path).roots == {"source": digest(tmp_path / "images.csv")}
+
+
+def test_a_file_that_is_not_what_the_manifest_says_is_left_out_as_changed(raw: Path, tmp_path: Path) -> None:
+    for number in range(12):
+        split = ("train", "val", "test")[number % 3]
+        with (tmp_path / "images.csv").open("a") as stream:
+            stream.write(("path,split,kind,sha256\n" if not number else "") + f"{number}.png,{split},")
+            Image.effect_noise((40, 40), 50 + number).save(raw / f"{number}.png")
+            stream.write(f"{('cat', 'dog')[number // 3 % 2]},{digest(raw / f'{number}.png')}\n")
+    Image.effect_noise((40, 40), 99).save(raw / "4.png")
+    assert validated(tmp_path, tmp_path / "images.csv", data={"root": str(raw)})["changed"] == 1
+    rows = pd.read_parquet(tmp_path / "manifest" / "manifest.parquet").set_index("path")
+    assert (rows.loc["4.png", "verdict"], rows.loc["4.png", "reason"]) == ("left_out", "changed")
 
 
 @pytest.mark.parametrize(("content", "suffix", "words"), [
