@@ -1,7 +1,7 @@
 """Operations on one image, uint8 [H, W, 3] in and out: pure functions of the pixels and of plain numbers."""
 
 import math
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,15 +31,17 @@ def crop(pixels: Pixels, top: float, right: float, bottom: float, left: float) -
 def rotate(pixels: Pixels, degrees: float, border: float, grey: float) -> Pixels:
     """Turn anticlockwise about the middle. border: an index into BORDERS; grey: of the constant one, 0 to 255."""
     height, width = pixels.shape[:2]
-    turn = math.radians(abs(degrees))
-    reach = math.ceil(math.sin(turn) * max(height, width) / 2) + 2
+    sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
+    reach = math.ceil(abs(sine) * max(height, width) / 2) + 2
     mode, around = BORDERS[int(border)], ((reach, reach), (reach, reach), (0, 0))
     if mode == "constant":
         wide = np.pad(pixels, around, constant_values=round(grey))
     else:
         wide = np.pad(pixels, around, mode=mode)  # type: ignore[call-overload]
-    turned = Image.fromarray(wide).rotate(degrees, Image.Resampling.BILINEAR)
-    return np.asarray(turned)[reach : reach + height, reach : reach + width]
+    x, y = width / 2, height / 2
+    places = (cosine, -sine, x + reach - cosine * x + sine * y, sine, cosine, y + reach - sine * x - cosine * y)
+    source = Image.fromarray(wide)
+    return np.asarray(source.transform((width, height), Image.Transform.AFFINE, places, Image.Resampling.BILINEAR))
 
 
 def gaussian_blur(pixels: Pixels, sigma: float) -> Pixels:
@@ -58,9 +60,9 @@ def motion_blur(pixels: Pixels, length: float, degrees: float) -> Pixels:
     steps = np.arange(-reach, reach + 1)
     down = np.rint(-steps * math.sin(math.radians(degrees))).astype(int)
     across = np.rint(steps * math.cos(math.radians(degrees))).astype(int)
-    total = np.zeros(pixels.shape, np.uint16)
+    wide, total = _widened(pixels, reach), np.zeros(pixels.shape, np.uint16)
     for y, x in zip(down, across, strict=True):
-        total += _shifted(pixels, reach, y, x)
+        total += _shifted(wide, reach, y, x)
     return ((total + len(steps) // 2) // len(steps)).astype(np.uint8)
 
 
@@ -71,16 +73,16 @@ def bilateral(pixels: Pixels, side: float, spread: float) -> Pixels:
     Manduchi 1998, https://doi.org/10.1109/ICCV.1998.710815).
     """
     reach = int(side) // 2
-    own = pixels.astype(np.float32)
-    total, weights = np.zeros_like(own), np.zeros((*own.shape[:2], 1), np.float32)
+    wide, own = _widened(pixels, reach).astype(np.float32), pixels.astype(np.float32)
+    total, weights = np.zeros_like(own), np.zeros(own.shape[:2], np.float32)
     for y in range(-reach, reach + 1):
         for x in range(-reach, reach + 1):
-            other = _shifted(pixels, reach, y, x).astype(np.float32)
-            apart = ((other - own) ** 2).sum(axis=2, keepdims=True)
-            weight = np.exp(apart / np.float32(-2 * spread**2) - np.float32((x * x + y * y) / (2 * (side / 3) ** 2)))
-            total += weight * other
+            other = _shifted(wide, reach, y, x)
+            apart = np.square(other - own) @ np.full(3, -1 / (2 * spread**2), np.float32)
+            weight = np.exp(apart - np.float32((x * x + y * y) / (2 * (side / 3) ** 2)))
+            total += weight[:, :, None] * other
             weights += weight
-    return _bytes(total / weights)
+    return _bytes(total / weights[:, :, None])
 
 
 def salt_and_pepper(pixels: Pixels, share: float, draw: float) -> Pixels:
@@ -106,8 +108,10 @@ def contrast(pixels: Pixels, factor: float) -> Pixels:
 def sharpen(pixels: Pixels, share: float, lightness: float) -> Pixels:
     """Blend with the image under the kernel of -1 around 8 + lightness."""
     own = pixels.astype(np.float32)
-    around = sum(_shifted(pixels, 1, y, x).astype(np.float32) for y in (-1, 0, 1) for x in (-1, 0, 1))
-    return _bytes((1 - share) * own + share * ((9 + lightness) * own - around))
+    wide, around = _widened(pixels, 1), np.zeros(pixels.shape, np.uint16)
+    for place in range(9):
+        around += _shifted(wide, 1, place // 3 - 1, place % 3 - 1)
+    return _bytes(np.float32(1 + (8 + lightness) * share) * own - np.float32(share) * around)
 
 
 def brightness(pixels: Pixels, factor: float, offset: float) -> Pixels:
@@ -133,9 +137,12 @@ def _in_hsv(pixels: Pixels, channel: int, table: NDArray[np.float64]) -> Pixels:
     return np.asarray(Image.fromarray(cone, "HSV").convert("RGB"))
 
 
-def _shifted(pixels: Pixels, reach: int, down: int, across: int) -> Pixels:
-    height, width = pixels.shape[:2]
-    wide = np.pad(pixels, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
+def _widened(pixels: Pixels, reach: int) -> Pixels:
+    return np.pad(pixels, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
+
+
+def _shifted(wide: NDArray[Any], reach: int, down: int, across: int) -> NDArray[Any]:
+    height, width = wide.shape[0] - 2 * reach, wide.shape[1] - 2 * reach
     return wide[reach + down : reach + down + height, reach + across : reach + across + width]
 
 
