@@ -3,7 +3,8 @@
 import os
 import posixpath
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -177,6 +178,22 @@ def is_image(path: Path) -> bool:
             return bool(sniff(stream.read(LONGEST_MAGIC)))
     except OSError:
         return True
+
+
+def other_spelling(path: str, known: Callable[[str], bool]) -> str:
+    """Why a path may not be found that looks right, in words: another spelling of it is known; "" where none is.
+
+    >>> other_spelling("data/raw/a.jpg", {"a.jpg"}.__contains__)
+    ': without data/raw/ it would be'
+    """
+    if "\\" in path and known(path.replace("\\", "/")):
+        return ": with / for \\ it would be"
+    for form in ("NFC", "NFD"):  # what macOS and others make of the same letters
+        if path != unicodedata.normalize(form, path) and known(unicodedata.normalize(form, path)):
+            return f": in the Unicode form {form} it would be"
+    parts = path.strip("/").split("/")
+    prefix = next(("/".join(parts[:k]) for k in range(1, len(parts)) if known("/".join(parts[k:]))), "")
+    return f": without {prefix}/ it would be" if prefix else ""
 
 
 def below(names: Iterable[str], place: str) -> Iterator[str]:

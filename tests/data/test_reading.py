@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
+from garments import indexed, validated
 from PIL import Image
 
+from components.data.dataset import Dataset
 from components.data.reading import LAYOUTS, Listing, read_listing
 from components.data.settings import Data, Layout
 from components.errors import UserError
@@ -450,3 +453,23 @@ def test_a_hostile_corpus_is_listed_whole() -> None:
     listing = read(corpus)
     left = expected.difference(listing.rows["path"])
     assert len(expected) == 3917 and len(left) < 40, sorted({Path(path).suffix for path in left})
+
+
+def test_regression_15_the_dataset_holds_every_file_once_and_a_second_run_changes_no_byte(tmp_path: Path) -> None:
+    names = ["a b.png", "comma,.png", "ü ß 猫.png", "=1.png", "#.png", "u\u0308.png", "ü.png", 'quo"te.png']
+    for place, split in enumerate(SPLITS):
+        for number, name in enumerate(names):
+            target = tmp_path / "raw" / split / ("the cat", "dog,s")[number % 2] / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            rng = np.random.default_rng(place * 100 + number)
+            coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), np.uint8))
+            coarse.resize((48, 48), Image.Resampling.BICUBIC).save(target)
+    expected = {path.relative_to(tmp_path / "raw").as_posix() for path in (tmp_path / "raw").rglob("*.png")}
+    outputs = []
+    for _ in range(2):
+        validated(tmp_path, tmp_path / "raw")
+        outputs.append(indexed(tmp_path, tmp_path / "raw")["outputs"])
+        samples = Dataset.open(tmp_path / "dataset").samples
+        assert sorted(samples["path"]) == sorted(expected) and len(expected) == 24
+        assert samples["id"].is_unique
+    assert outputs[0] == outputs[1]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from components.data.dataset import SPLITS
-from components.data.files import glance, has_image_suffix, listed, root_of, walk
+from components.data.files import glance, has_image_suffix, listed, other_spelling, root_of, walk
 from components.data.layouts.folders import folder_task
 from components.data.layouts.found import Found, split_of
 from components.data.layouts.table import refuse_repeated
@@ -177,13 +177,11 @@ def halves(line: str, separator: str) -> Pair:
 
 
 def refuse_missing(origin: Path, place: Place, matched: int, missing: list[str]) -> None:
-    """UserError for lines without a file: how many matched, and the prefix that is too much, if one is."""
-    parts = missing[0].strip("/").split("/")
-    prefix = next(("/".join(parts[:k]) for k in range(1, len(parts)) if place.name("/".join(parts[k:]))), "")
-    hint = f": without {prefix}/ they would be" if prefix else ""
+    """UserError for lines without a file: how many matched, and what may be wrong with the others."""
+    hint = other_spelling(missing[0], lambda path: bool(place.name(path)))
     raise UserError(
-        f"{origin}: {matched} of {matched + len(missing)} paths are files below {place.folder}, others are "
-        f"not{hint}: {listed(missing)}",
+        f"{origin}: {matched} of {matched + len(missing)} paths are files below {place.folder}, "
+        f"{shown(missing[0])} is not{hint}; in all: {listed(missing)}",
         "write paths relative to the folder of the list, or set data.root to the folder that they are relative to")
 
 

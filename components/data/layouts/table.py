@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from components.data.dataset import SPLITS
-from components.data.files import has_image_suffix, images, listed, walk
+from components.data.files import has_image_suffix, images, listed, other_spelling, walk
 from components.data.layouts.found import FIXED, RESERVED, refuse_task_name, split_of
 from components.data.settings import Data
 from components.errors import UserError
@@ -94,7 +94,9 @@ def checked_paths(table: Table, root: Path) -> list[str]:
     refuse_repeated(names, table.origin)
     missing = [name for name in names if not (root / name).exists() and not (root / name).is_symlink()]
     if missing:
-        raise UserError(f"{table.origin}: {len(missing)} of {len(names)} files are not there: {listed(missing)}",
+        hint = other_spelling(missing[0], lambda path: (root / path).exists())
+        more = f"; {shown(missing[0])} is not{hint}" if hint else ""
+        raise UserError(f"{table.origin}: {len(missing)} of {len(names)} files are not there: {listed(missing)}{more}",
                         f"put them below {root}, remove their rows, or set data.root to the folder that they are in")
     return names
 

@@ -97,10 +97,12 @@ def test_labels_of_a_list_may_be_several(root: Path) -> None:
 
 @pytest.mark.parametrize(("text", "words"), [
     ("data/raw/a.jpg cat\ndata/raw/i.jpg dog\n", "0 of 2 paths are files below"),
-    ("data/raw/a.jpg cat\ndata/raw/i.jpg dog\n", "without data/raw/ they would be"),
+    ("data/raw/a.jpg cat\ndata/raw/i.jpg dog\n", "'data/raw/a.jpg' is not: without data/raw/ it would be"),
     ("a.jpg cat\ngone.jpg dog\ni.jpg dog\n", "2 of 3 paths are files below"),
-    ("a.jpg cat\n../secret.jpg dog\n", "others are not: ../secret.jpg"),
-    ("a.jpg cat\n/etc/passwd dog\n", "others are not: /etc/passwd"),
+    ("a.jpg cat\n../secret.jpg dog\n", "'../secret.jpg' is not"),
+    ("a.jpg cat\n/etc/passwd dog\n", "'/etc/passwd' is not"),
+    ("a.jpg cat\ndeep\\f g, h.jpg dog\n", "with / for \\ it would be"),
+    ("a.jpg cat\n\u0075\u0308 猫.jpg dog\n", "in the Unicode form NFC it would be"),
     ("a.jpg cat\n./a.jpg dog\n", "1 entries stand there more than once: a.jpg"),
     ("a.jpg\ni.jpg\n", "task label has no label"),
 ])
