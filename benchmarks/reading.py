@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from components.data.augment_settings import Augment
 from components.data.building import Places, build
 from components.data.choice import Wanted, choose
 from components.data.dataset import Dataset
-from components.data.loader import Batches, epoch_batches, load
+from components.data.loader import Batches, load
 from components.data.tasks import Task
 
 AUGMENT = Augment(crop=(0.35, 1.0), flip=0.5, brightness=0.3, contrast=0.3, saturation=0.3, erase=0.25)
@@ -58,8 +59,8 @@ def built(root: Path, rows: pd.DataFrame, store: str, target: Path) -> Dataset:
 
 def ours(dataset: Dataset, epoch: int, workers: int) -> int:
     """An epoch of rendered views, float [N, 3, S, S] in [0, 1]."""
-    rows, seen = dataset.rows("train"), 0
-    plan = [(part, epoch + 1) for part in epoch_batches(rows, BATCH, 0, epoch)]
+    order, seen = np.random.default_rng(epoch).permutation(dataset.rows("train")), 0
+    plan = [(order[first : first + BATCH], epoch + 1) for first in range(0, len(order) - BATCH + 1, BATCH)]
     for batch in load(Batches(dataset, plan, 0, AUGMENT), workers):
         views = draw_views(AUGMENT, 0, dataset.ids[batch.rows], epoch + 1)
         seen += len(render(batch.pixels, views, (SIZE, SIZE)))
@@ -96,9 +97,9 @@ def main() -> None:
         for workers in (0, 2):
             found: dict[str, list[float]] = {"torchvision": [], "decoded": [], "jpeg": []}
             for turn in range(options.rounds):
-                found["torchvision"].append(speed(lambda: theirs(options.folder, workers)))
+                found["torchvision"].append(speed(partial(theirs, options.folder, workers)))
                 for store, dataset in sets.items():
-                    found[store].append(speed(lambda: ours(dataset, turn, workers)))
+                    found[store].append(speed(partial(ours, dataset, turn, workers)))
             report(workers, found)
 
 

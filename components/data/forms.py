@@ -70,7 +70,7 @@ def stored(content: bytes, form: Form) -> bytes:
     if form.pixels == "decoded":
         return letterbox(image, form.size, form.pad).tobytes()
     width, height = (int(side[0]) for side in shrunk(np.array([image.width]), np.array([image.height]), form))
-    if (width, height) == image.size and sniff(content) == "JPEG" and small(len(content), width, height):
+    if (width, height) == image.size and sniff(content) == "JPEG" and small(len(content), width * height):
         return content
     stream = io.BytesIO()
     resized = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0)
@@ -96,9 +96,9 @@ def shrunk(widths: NDArray[Any], heights: NDArray[Any], form: Form) -> tuple[NDA
     return across, down
 
 
-def small(length: int, width: int, height: int) -> bool:
-    """Whether a JPEG takes at most a byte a pixel: what it holds besides pixels is not worth keeping."""
-    return length <= width * height
+def small(length: Any, pixels: Any) -> Any:
+    """Whether a JPEG takes at most a byte a pixel; numbers or arrays. What else a longer one holds is not worth it."""
+    return length <= JPEG_HEADER + pixels
 
 
 def expected_bytes(rows: pd.DataFrame, form: Form) -> int:
@@ -112,5 +112,5 @@ def expected_bytes(rows: pd.DataFrame, form: Form) -> int:
     inner = shrunk(widths, heights, form)
     pixels = inner[0] * inner[1]
     fresh = JPEG_HEADER + pixels * np.interp(form.quality, QUALITIES, BYTES_A_PIXEL)
-    kept = (rows["format"] == "JPEG") & (inner[0] == widths) & (inner[1] == heights) & (lengths <= pixels)
+    kept = (rows["format"] == "JPEG") & (inner[0] == widths) & (inner[1] == heights) & small(lengths, pixels)
     return int(np.where(kept, lengths, fresh).sum())
