@@ -6,6 +6,10 @@ photographs falls with it and two garments on the same floor differ in what is f
 picture squeezed to another aspect is still itself. Two pictures are twins where at most 9 of the 64 signs of their
 lowest frequencies differ and the cosine of the angle between their fingerprints is at least 0.95.
 
+Of 4,725 photographs of clothes, many of one studio and one cut, the most alike two that differ reach 0.952 with 12
+signs apart; copies at a quarter of the size and JPEG quality 30 reach at least 0.966. A crop of 2 % of both sides is
+mostly found, one of 5 % is not, nor is a picture that was given a frame.
+
 It sees brightness only: one pattern in two colours of equal brightness is one picture. A mirror image is another
 picture (the left and the right side of a thing are not the same), and so is one turned by 90 degrees. Pictures of
 almost one colour have no fingerprint worth comparing and no twins.
@@ -79,26 +83,42 @@ def twins(fingerprints: Sequence[bytes]) -> list[tuple[int, int]]:
     The time is that of comparing all words of 64 signs that share one of five bands but for one sign: about one pair
     in a hundred. Crowds are never worked off by all their pairs: of more than 8,192 pictures that share a band each is
     compared with the 8,192 that follow it in the order of their signs, and more closely with the first 64 that are
-    near it; of more than 64 equal fingerprints each is paired with the 64 that follow it. Memory: about 0.5 KB a row.
+    near it; of more than 64 equal fingerprints each is paired with the 64 that follow it. So of a crowd some pairs go
+    unnamed, while it hangs together by the others. Memory: about 1 KB a row.
     """
     table = _table(fingerprints)
     distinct, group = np.unique(table.view(f"V{LENGTH}").ravel(), return_inverse=True)
     order = np.argsort(group, kind="stable")
     starts = np.searchsorted(group[order], np.arange(len(distinct) + 1))
-    found = {pair for pair in _equals(order, group) if table[pair[0]].any()}
-    for pair in similar(distinct.view(np.int8).reshape(-1, LENGTH)).tolist():
-        one, other = (order[starts[number] : starts[number + 1]][:CLOSE].tolist() for number in pair)
-        found |= {(min(a, b), max(a, b)) for a in one for b in other}
-    return sorted(found)
+    pairs = [*_equals(order, group), *_spread(similar(distinct.view(np.int8).reshape(-1, LENGTH)), order, starts)]
+    found = _unique(np.concatenate([np.zeros((0, 2), np.int64), *pairs]), len(table))
+    return list(zip(*found[table[found[:, 0]].any(axis=1)].T.tolist(), strict=True))
 
 
-def _equals(order: NDArray[np.int64], group: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+def _equals(order: NDArray[np.int64], group: NDArray[np.int64]) -> Iterator[Pairs]:
     """Pairs of rows of one group, each row with the CLOSE that follow it; order: the rows, group by group."""
     for step in range(1, min(CLOSE + 1, len(order))):
         here = np.flatnonzero(group[order[:-step]] == group[order[step:]])
         if not len(here):
             return
-        yield from zip(order[here].tolist(), order[here + step].tolist(), strict=True)
+        yield np.stack([order[here], order[here + step]], axis=1)
+
+
+def _spread(pairs: Pairs, order: NDArray[np.int64], starts: NDArray[np.int64]) -> Iterator[Pairs]:
+    """Pairs of rows for pairs of groups, of each its first CLOSE rows. starts: of the groups in order, [G + 1]."""
+    sizes = np.diff(starts)
+    single = (sizes[pairs] == 1).all(axis=1)
+    yield order[starts[pairs[single]]]
+    for one, other in pairs[~single].tolist():
+        rows, others = (order[starts[number] : starts[number + 1]][:CLOSE] for number in (one, other))
+        yield np.stack([np.repeat(rows, len(others)), np.tile(others, len(rows))], axis=1)
+
+
+def _unique(pairs: Pairs, count: int) -> Pairs:
+    """Pairs of different rows out of `count`, each once, the smaller row first, sorted."""
+    codes = np.sort(pairs.min(axis=1) * count + pairs.max(axis=1))
+    first = np.diff(codes, prepend=-1) > 0
+    return np.stack(np.divmod(codes[first], max(count, 1)), axis=1)
 
 
 def clusters(fingerprints: Sequence[bytes], pairs: Sequence[tuple[int, int]]) -> list[int]:
@@ -136,9 +156,9 @@ def similar(table: NDArray[np.int8]) -> Pairs:
     words = signs(table[shown])
     kept = [np.zeros((0, 2), np.int64)]
     for candidates in _candidates(words):
-        pairs = np.sort(shown[candidates], axis=1)
+        pairs = shown[candidates]
         kept.append(pairs[_cosine(table, pairs) >= SAME])
-    return np.unique(np.concatenate(kept), axis=0)
+    return _unique(np.concatenate(kept), len(table))
 
 
 def signs(table: NDArray[np.int8]) -> Words:
@@ -172,8 +192,8 @@ def _near(words: Words, rows: Pairs, count: int) -> Iterator[Pairs]:
         window = held[start : start + CROWD]
         hits = np.bitwise_count(held[start:stop, None] ^ window[None, :]) <= MOST_SIGNS
         hits[:, : stop - start] &= np.triu(np.ones((stop - start, stop - start), bool), 1)[:, : len(window)]
-        if np.count_nonzero(hits) > CLOSE:
-            hits &= np.cumsum(hits, axis=1) <= CLOSE
+        for row in np.flatnonzero(np.count_nonzero(hits, axis=1) > CLOSE):
+            hits[row, np.flatnonzero(hits[row])[CLOSE]:] = False
         first, second = np.nonzero(hits)
         if len(first):
             yield np.stack([rows[start + first], rows[start + second]], axis=1)
