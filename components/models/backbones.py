@@ -112,10 +112,14 @@ def build_backbone(name: str, channels: int, options: dict[str, Any]) -> nn.Modu
 
 
 def embedding_width(backbone: nn.Module, channels: int, size: tuple[int, int]) -> int:
-    """D of a backbone, found by showing it one blank image."""
+    """D of a backbone, found by showing it one blank image; UserError where it takes none of that size."""
     training = backbone.training
     backbone.eval()
-    with torch.no_grad():
-        embedding, _ = backbone(torch.zeros(1, channels, *size))
+    try:
+        with torch.no_grad():
+            embedding, _ = backbone(torch.zeros(1, channels, *size))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise UserError(f"the network cannot look at {size[0]} x {size[1]} pixels: {error}",
+                        "change sizes or scales in params.yaml, or choose another network") from None
     backbone.train(training)
     return int(embedding.shape[1])

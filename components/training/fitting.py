@@ -16,11 +16,13 @@ from torch import Tensor
 from components.data.dataset import Dataset
 from components.data.samplers.adaptive import by_class
 from components.data.samplers.pool import Pool, gather, notes
+from components.data.scales import sizes_near
 from components.errors import UserError
 from components.evaluation.calibration import fit_temperature, labelled
 from components.evaluation.metrics import log_probabilities, measure
 from components.losses.objective import Objective
 from components.models.artifact import count_parameters, save_model, save_weights
+from components.models.backbones import embedding_width
 from components.models.inference import network_logits
 from components.models.network import Network, build_network
 from components.models.preprocessing import Normalise, Preprocess, geometry_head
@@ -93,6 +95,7 @@ def fit(goal: Goal, dataset: Dataset, around: Surroundings) -> Fitted | None:
     warn_of_sizes(goal, dataset.size)
     size = size_of(goal.recipe, goal.recipe.epochs - 1, dataset.size)
     network = build_network(goal.recipe.model, dataset.tasks, size, goal.seed)
+    refuse_sizes(goal, network, dataset.size)
     place(network, around.device, goal.recipe.memory_format)
     state = State.fresh(network, build_optimizer(goal.recipe.optimizer, network))
     checkpoints.restore(around.work, state)
@@ -106,6 +109,13 @@ def fit(goal: Goal, dataset: Dataset, around: Surroundings) -> Fitted | None:
     for note in sampler_notes(watch.pool, watch.rows, dataset):
         print(f"warning: {goal.name}: {note}", file=sys.stderr)
     return watch.finish() if run(job, state) else None
+
+
+def refuse_sizes(goal: Goal, network: Network, stored: tuple[int, int]) -> None:
+    """UserError where a later phase or scale is a size that the network cannot look at."""
+    phases = [sized(entry, stored) for entry in goal.recipe.sizes]
+    for size in dict.fromkeys(one for phase in phases for one in sizes_near(goal.recipe.scales, phase)):
+        embedding_width(network.backbone, 3, size)
 
 
 def sampler_notes(pool: Pool, val: NDArray[np.int64], dataset: Dataset) -> list[str]:

@@ -18,6 +18,7 @@ from components.data.mixing import draw_mixture
 from components.data.scales import size_at
 from components.deployment import parity
 from components.deployment.onnx_graph import write_graph
+from components.errors import UserError
 from components.losses.distillation import Blend, distilled
 from components.losses.objective import supervised
 from components.models.artifact import load_model
@@ -157,8 +158,9 @@ def test_the_normalisation_goes_with_the_model_into_its_head_and_its_graph(datas
     model = load_model(tmp_path / "model")
     ends = torch.tensor([0, 255], dtype=torch.uint8)[:, None, None, None].expand(2, *dataset.size, 3)
     assert model.preprocess(ends)[:, 0, 3, 3].tolist() == pytest.approx([low, high], abs=1e-5)
-    write_graph(model, "00", tmp_path / "graph.onnx", 20)
-    assert parity.compare(model, tmp_path / "graph.onnx", dataset.pixels(np.arange(6))).difference < 1e-5
+    if name == "advprop":
+        write_graph(model, "00", tmp_path / "graph.onnx", 20)
+        assert parity.compare(model, tmp_path / "graph.onnx", dataset.pixels(np.arange(6))).difference < 1e-5
     imagenet = Preprocess(dataset.size, (16, 13))
     pixels = torch.from_numpy(dataset.pixels(np.arange(2)))
     assert torch.allclose(imagenet(pixels), model.preprocess(pixels)) is (name == "imagenet")
@@ -186,3 +188,12 @@ def test_sizes_may_name_both_sides_and_a_stretch_is_warned_of(dataset, tmp_path,
 def test_impossible_sizes_are_refused(wrong):
     with pytest.raises(ValueError, match="sizes"):
         Recipe(sizes=wrong)
+
+
+@pytest.mark.parametrize("changes", [
+    {"sizes": (8, 32)}, {"sizes": (32,), "scales": Scales(share=0.5, grid=8)}])
+def test_a_size_that_the_network_cannot_look_at_is_refused_before_the_first_step(dataset, tmp_path, changes):
+    model = Architecture(name="vit_tiny_patch16_224", options={"img_size": [32, 27], "depth": 1})
+    with pytest.raises(UserError, match=r"cannot look at \d+ x \d+ pixels: Input height") as raised:
+        fitted(dataset, tmp_path, recipe(model=model, **changes))
+    assert "sizes" in raised.value.remedy
