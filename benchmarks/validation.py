@@ -21,7 +21,7 @@ from pathlib import Path
 from PIL import Image
 
 from components.data.check_settings import Thresholds
-from components.data.facts import inspect
+from components.data.facts import finished, look
 from components.data.files import walk
 from components.data.guard_worker import Limits
 from components.data.guarded import AHEAD, CHUNK, guarded
@@ -47,7 +47,7 @@ def ours(root: Path, paths: list[str], count: int) -> tuple[float, float]:
 
     What the workers may have done before the clock starts, with the first result, is left out of the number.
     """
-    results = guarded(partial(inspect, str(root), Thresholds()), paths, count, Limits())
+    results = guarded(partial(look, str(root)), paths, count, Limits(), finish=partial(finished, Thresholds()))
     next(results)
     began = time.perf_counter()
     most = 0.0

@@ -11,7 +11,7 @@ import pandas as pd
 
 from components.data.check_settings import Thresholds
 from components.data.copies import among
-from components.data.facts import Facts, inspect
+from components.data.facts import Facts, finished, look
 from components.data.guard_worker import Limits
 from components.data.guarded import Failure, guarded
 from components.data.tasks import Task
@@ -30,7 +30,7 @@ def inspect_all(root: Path, rows: pd.DataFrame, thresholds: Thresholds, limits: 
     rows: path, and sha256_given where the listing has it. Takes about 0.6 KB of memory a file.
     """
     paths = rows["path"].tolist()
-    results = guarded(partial(inspect, str(root), thresholds), paths, processes, limits)
+    results = guarded(partial(look, str(root)), paths, processes, limits, finish=partial(finished, thresholds))
     given = rows["sha256_given"].tolist() if "sha256_given" in rows else [None] * len(paths)
     checked = zip(progress(results, len(paths), "checking"), given, strict=True)
     return [as_given(settled(result), digest) for result, digest in checked]

@@ -25,7 +25,15 @@ class Limits:
     memory_mb: int = 512
 
 
-def serve(function: Callable[[Any], Any], limits: Limits, connection: Connection, at: Any) -> None:
+@dataclass(frozen=True)
+class Work:
+    """What is done with each item, and then with the results of a list of items."""
+
+    each: Callable[[Any], Any]
+    finish: Callable[[list[Any]], list[Any]]
+
+
+def serve(work: Work, limits: Limits, connection: Connection, at: Any) -> None:
     """Work off lists of items until the other end closes; `at` says which item of a list is being worked on, from 1.
 
     A list is answered by the list of results, or by the exception that one raised.
@@ -37,22 +45,23 @@ def serve(function: Callable[[Any], Any], limits: Limits, connection: Connection
             items = connection.recv()
         except EOFError:
             return
-        connection.send(worked_off(function, items, limits, at))
+        connection.send(worked_off(work, items, limits, at))
 
 
-def worked_off(function: Callable[[Any], Any], items: list[Any], limits: Limits, at: Any) -> Any:
+def worked_off(work: Work, items: list[Any], limits: Limits, at: Any) -> Any:
     """The results of some items, or what one of them raised."""
     results = []
     try:
         for place, item in enumerate(items, 1):
             at.value = place
             limit_cpu(limits)
-            results.append(function(item))
+            results.append(work.each(item))
+        at.value = 0
+        return work.finish(results)
     except Exception as error:  # noqa: BLE001 - raised again by who asked for it
         return error
     finally:
         at.value = 0
-    return results
 
 
 def confine(limits: Limits) -> None:

@@ -10,7 +10,7 @@ from functools import partial
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, Literal, TypeVar
 
-from components.data.guard_worker import Limits, serve
+from components.data.guard_worker import Limits, Work, serve
 from components.errors import TryAgain
 
 Item = TypeVar("Item")
@@ -56,16 +56,19 @@ class Worker:
 
 
 def guarded(
-    function: Callable[[Item], Result], items: Sequence[Item], count: int, limits: Limits, chunk: int = CHUNK
+    function: Callable[[Item], Any], items: Sequence[Item], count: int, limits: Limits, chunk: int = CHUNK,
+    finish: Callable[[list[Any]], list[Result]] = list
 ) -> Iterator[Result | Failure]:
     """function(item) for every item, in the order of the items, in processes that are held to limits.
+
+    finish: what is then done, in the same process, with up to `chunk` of the results together; it must be harmless.
 
     An item that takes longer than it may, or ends its process, becomes a Failure; the others are not touched, and a
     new process goes on. An item is given the blame for a crash when it crashes a second process too, alone. function
     must be importable by name, and results picklable; its exceptions are raised here. Raises TryAgain where processes
     cannot be kept alive.
     """
-    guard = Guard(function, items, limits, chunk)
+    guard: Guard[Item, Result] = Guard(partial(start, Work(function, finish), limits), items, limits, chunk)
     try:
         yield from guard.results(min(count, -(-len(items) // chunk)))
     finally:
@@ -75,8 +78,8 @@ def guarded(
 class Guard(Generic[Item, Result]):
     """The workers, what is still to be given to them, and what came back too early."""
 
-    def __init__(self, function: Callable[[Item], Result], items: Sequence[Item], limits: Limits, chunk: int) -> None:
-        self.start = partial(start, function, limits)
+    def __init__(self, start: Callable[[], Worker], items: Sequence[Item], limits: Limits, chunk: int) -> None:
+        self.start = start
         self.items, self.limits = items, limits
         self.fresh = iter(range(0, len(items), chunk))
         self.chunk = chunk
@@ -186,12 +189,12 @@ def ended(code: int, limits: Limits) -> Failure:
     return Failure("crash", f"ended the process that decoded it: {name}")
 
 
-def start(function: Callable[[Any], Any], limits: Limits) -> Worker:
+def start(work: Work, limits: Limits) -> Worker:
     """A new worker: spawned, not forked, since a fork of a process that has threads can deadlock."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     at = context.RawValue("q", 0)
-    process = context.Process(target=serve, args=(function, limits, there, at), daemon=True)
+    process = context.Process(target=serve, args=(work, limits, there, at), daemon=True)
     process.start()
     there.close()
     return Worker(process, here, at)
