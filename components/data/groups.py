@@ -77,16 +77,18 @@ def components(links: Sequence[Numbers]) -> Numbers:
 
 
 def named(links: dict[str, pd.Series], found: Numbers) -> pd.Series:
-    """The name of the group of each row. found: any numbers of the groups, [N]."""
+    """The name of the group of each row. found: the smallest row of each row's group, [N]."""
     columns = [name for name in links if name not in ("near_duplicates", "copies")]
-    names = pd.Series([None] * len(found), dtype=object)
+    names = np.full(len(found), None, object)
     for name in [*columns, "near_duplicates" if "near_duplicates" in links else "copies"]:
-        link = links[name].reset_index(drop=True)
-        present = link[link.notna()]
-        smallest = present.groupby(found[present.index]).min()
-        prefix = name if name in columns else "id"
-        names = names.where(names.notna(), pd.Series(found).map(prefix + "/" + smallest).astype(object))
-    return names
+        codes, values = pd.factorize(links[name], sort=True)  # a smaller code is a smaller value
+        smallest = np.full(len(found), len(values))
+        linked = codes >= 0
+        np.minimum.at(smallest, found[linked], codes[linked])
+        prefixed = np.array([f"{name if name in columns else 'id'}/{value}" for value in values] + [None], object)
+        theirs = prefixed[smallest[found]]
+        names = np.where(names == None, theirs, names)  # noqa: E711 - element by element
+    return pd.Series(names, dtype=object)
 
 
 def joined(links: dict[str, pd.Series], of: Numbers) -> int:
@@ -94,5 +96,7 @@ def joined(links: dict[str, pd.Series], of: Numbers) -> int:
     several = np.zeros(int(of.max(initial=-1)) + 1, bool)
     for name, link in links.items():
         if name not in ("near_duplicates", "copies"):
-            several[link.groupby(of).nunique().pipe(lambda counts: counts[counts > 1]).index] = True
+            codes, values = pd.factorize(link)
+            pairs = np.unique(of[codes >= 0] * len(values) + codes[codes >= 0])
+            several |= np.bincount(pairs // max(1, len(values)), minlength=len(several)) > 1
     return int(several.sum())

@@ -41,14 +41,16 @@ class Leak:
 def leaks(links: dict[str, pd.Series], split: NDArray[np.object_]) -> list[Leak]:
     """Every link of every pair of splits that have samples. split: of each row, "" where it has none, [N]."""
     pairs = [pair for pair in PAIRS if all((split == name).any() for name in pair)]
-    return [leak(name, link, split, pair) for name, link in links.items() for pair in pairs]
+    codes = {name: pd.factorize(link)[0] for name, link in links.items()}
+    return [leak(name, values, split, pair) for name, values in codes.items() for pair in pairs]
 
 
-def leak(name: str, link: pd.Series, split: NDArray[np.object_], pair: tuple[str, str]) -> Leak:
-    """What a pair of splits shares by one link."""
-    first, second = (link[split == one].dropna() for one in pair)
-    shared = second[second.isin(set(first))]
-    return Leak(name, *pair, len(shared), len(second), shared.nunique(), second.nunique())
+def leak(name: str, codes: Numbers, split: NDArray[np.object_], pair: tuple[str, str]) -> Leak:
+    """What a pair of splits shares by one link. codes: of each row's value, -1 where it has none, [N]."""
+    first, second = (codes[(split == one) & (codes >= 0)] for one in pair)
+    counts = [np.bincount(one, minlength=int(codes.max(initial=-1)) + 1) for one in (first, second)]
+    shared = (counts[0] > 0) & (counts[1] > 0)
+    return Leak(name, *pair, int(counts[1][shared].sum()), len(second), int(shared.sum()), int((counts[1] > 0).sum()))
 
 
 def leaking(of: Numbers, split: NDArray[np.object_]) -> dict[str, int]:

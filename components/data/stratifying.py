@@ -66,15 +66,24 @@ def label_counts(rows: pd.DataFrame, tasks: Sequence[Task], of: Numbers, groups:
     pairs, labels = [of * 1], 1
     marks = [np.zeros(len(rows), np.int64)]
     for task in tasks:
-        number = {name: place for place, name in enumerate(task.classes, labels)}
-        found = [(row, number[name]) for row, cell in enumerate(rows[task.name])
-                 for name in set(labels_of(cell, task.kind))]
-        table = np.array(found, np.int64).reshape(-1, 2)
-        pairs.append(of[table[:, 0]])
-        marks.append(table[:, 1])
+        carrying, found = labelled(rows[task.name], task)
+        pairs.append(of[carrying])
+        marks.append(found + labels)
         labels += len(task.classes)
     codes, numbers = np.unique(np.concatenate(pairs) * labels + np.concatenate(marks), return_counts=True)
     return Counts(codes // labels, codes % labels, numbers.astype(np.int64), (groups, labels))
+
+
+def labelled(cells: pd.Series, task: Task) -> tuple[Numbers, Numbers]:
+    """Rows and class numbers of every label of a task, int64 [K] each; a label counts once a row."""
+    if task.kind == "single":
+        codes = pd.Index(task.classes).get_indexer(cells.to_numpy(object))
+        rows = np.flatnonzero(codes >= 0)
+        return rows, codes[rows].astype(np.int64)
+    number = {name: place for place, name in enumerate(task.classes)}
+    found = [(row, number[name]) for row, cell in enumerate(cells) for name in set(labels_of(cell, task.kind))]
+    table = np.array(found, np.int64).reshape(-1, 2)
+    return table[:, 0], table[:, 1]
 
 
 def targets(counts: Counts, fixed: Numbers, fractions: Sequence[float]) -> Amounts:
