@@ -54,6 +54,7 @@ def _remaining(job: Job, state: State, pool: Pool) -> Iterator[Moment]:
     while state.epoch < job.recipe.epochs:
         epoch, first = state.epoch, state.step - state.began
         draws = KINDS[job.recipe.sampler.name].plan(pool, epoch, state.sampler)
+        assert first < len(draws), "the state was saved within this epoch"
         plan = [(draw.rows, _views(job, turn)) for draw, turn in zip(draws, turns(draws, epoch), strict=True)]
         batches = Batches(job.dataset, plan[first:], job.seed, job.recipe.augment)
         weights = job.dataset.weights * job.factor(epoch) if job.factor else None
