@@ -141,10 +141,13 @@ def test_only_validate_depends_on_the_raw_images() -> None:
 
 
 def watched(section: str, model: type[Settings]) -> set[str]:
-    """The paths of params.yaml that can change what a section's step writes, shared ones narrowed to what counts."""
+    """The paths of params.yaml that can change what a section's step writes, shared ones narrowed to what counts.
+
+    data.root is one: it enters no digest, being a place, but no dependency watches the images there.
+    """
     paths = set() if section == "data" else {section}
     if section == "data":
-        paths = {f"data.{name}" for name, field in model.model_fields.items() if not field.exclude}
+        paths = {f"data.{name}" for name, field in model.model_fields.items() if not field.exclude or name == "root"}
     for name, source in shared_fields(model).items():
         if model.model_fields[name].exclude or source.path == "@name":
             continue
