@@ -70,8 +70,8 @@ def choose(rows: pd.DataFrame, wanted: Wanted, free: int) -> Plan:
 def amount(size: int) -> str:
     """Bytes in a unit that can be read.
 
-    >>> amount(999), amount(185_942_016), amount(3_010_560_000_000)
-    ('0.001 MB', '186 MB', '3010.6 GB')
+    >>> amount(1200), amount(185_942_016), amount(3_010_560_000_000)
+    ('0.0012 MB', '186 MB', '3010.6 GB')
     """
     if size < GB:
         return f"{size / 10**6:.3g} MB"
