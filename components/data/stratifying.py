@@ -77,7 +77,7 @@ def label_counts(rows: pd.DataFrame, tasks: Sequence[Task], of: Numbers, groups:
 def labelled(cells: pd.Series, task: Task) -> tuple[Numbers, Numbers]:
     """Rows and class numbers of every label of a task, int64 [K] each; a label counts once a row."""
     if task.kind == "single":
-        codes = pd.Index(task.classes).get_indexer(cells.to_numpy(object))
+        codes = pd.Index(task.classes).get_indexer(pd.Index(cells))
         rows = np.flatnonzero(codes >= 0)
         return rows, codes[rows].astype(np.int64)
     number = {name: place for place, name in enumerate(task.classes)}
