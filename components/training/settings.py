@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from components.data.augment_settings import Augment
 from components.data.batch_settings import Mix, Scales
 from components.data.sampler_settings import Sampler
+from components.losses.settings import Loss
 from components.models.settings import Architecture
 from components.settings import Settings
 
@@ -48,6 +49,7 @@ class Recipe(Settings):
     clip: float = Field(0.0, ge=0, description="largest gradient norm; 0 does not clip")
     smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing")
     ema: float = Field(0.998, ge=0, lt=1, description="decay of the kept average of weights; 0 averages nothing")
+    loss: Loss = Loss()
     task_weights: dict[str, float] = Field({}, description="weight of a task's loss where it is not 1")
     select: Literal["best", "last"] = Field("best", description="keep the epoch that was best on val, or the last")
     augment: Augment = Augment()
