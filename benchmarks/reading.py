@@ -90,11 +90,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", default=Path("../shared/data/clothing/train"))
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    torch.set_num_threads(1)
     rows = rows_of(options.folder)
     with tempfile.TemporaryDirectory() as temporary:
         sets = {store: built(options.folder, rows, store, Path(temporary)) for store in ("decoded", "jpeg")}
         for workers in (0, 2):
+            torch.set_num_threads(max(1, workers))  # views are rendered where the network computes
             found: dict[str, list[float]] = {"torchvision": [], "decoded": [], "jpeg": []}
             for turn in range(options.rounds):
                 found["torchvision"].append(speed(partial(theirs, options.folder, workers)))
