@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from components.errors import UsageError, UserError
 from components.storage import receipts
-from components.storage.digests import signature
+from components.storage.digests import printable, signature
 
 
 @dataclass(frozen=True)
@@ -104,10 +104,13 @@ def digest_inputs(inputs: Mapping[str, Path]) -> tuple[dict[str, str], dict[str,
 def refuse_changes(inputs: Mapping[str, Path], before: Mapping[str, Any], digests: Mapping[str, str]) -> None:
     """UserError where an input was changed while the step read it; the untouched are recognised by their stat."""
     for name, path in inputs.items():
-        if path.exists() and signature(path) == before[name]:
+        seen = signature(path) if path.exists() else {}
+        if seen == before[name]:
             continue
         sealed = receipts.is_sealed(path)
         now = (receipts.verify(path) if sealed else receipts.folder_digest(path)) if path.exists() else "nothing"
         if now != digests[name]:
-            raise UserError(f"{path} ({name}) was changed while the step was reading it; nothing was written",
+            changed = [file for file in sorted({*seen, *before[name]}) if seen.get(file) != before[name].get(file)]
+            files = ", ".join(printable(file) for file in changed[:3]) + ", ..." * (len(changed) > 3)
+            raise UserError(f"{path} ({name}) was changed while the step was reading it: {files}; nothing was written",
                             "let the change finish, then run the same command again")

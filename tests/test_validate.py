@@ -213,9 +213,24 @@ def test_a_file_that_changes_while_it_is_validated_is_noticed(
         return "page"
 
     monkeypatch.setattr(findings_page, "page", tamper)
-    with pytest.raises(UserError, match="was changed while the step was reading it"):
+    with pytest.raises(UserError, match=r"was changed while the step was reading it: .*/images/.*[.](png|jpg); nothing"):
         validated(tmp_path, source)
     assert not (tmp_path / "manifest").exists()
+
+
+def test_a_file_that_may_not_be_read_is_named_and_left_out_while_the_others_are_kept(
+    tmp_path: Path, source: Path
+) -> None:
+    secret = sorted((source / "images").iterdir())[0]
+    secret.chmod(0)
+    (tmp_path / "params.yaml").write_text("data: {path: raw}\nruntime: {tracking: false, threads: 1}\n")
+    humble = [] if os.getuid() else ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]  # else root may
+    command = [sys.executable, "-m", "components", "validate", "--manifest", "manifest", "--report", "page.html",
+               "--metrics", "found.json"]
+    done = subprocess.run([*humble, *command], cwd=tmp_path, capture_output=True, text=True, check=False,
+                          env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stderr
+    assert left_out(tmp_path)[f"images/{secret.name}"] == "forbidden"
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:

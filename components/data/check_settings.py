@@ -13,5 +13,5 @@ class Thresholds(Settings):
     contrast: float = Field(0.01, ge=0, description="near_uniform: standard deviation of luma below this")
     dark: float = Field(0.2, ge=0, le=1, description="dark: mean luma plus twice its standard deviation below this")
     bright: float = Field(0.8, ge=0, le=1, description="bright: mean luma less twice its deviation above this")
-    sharpness: float = Field(0.3, ge=0, description="blurred: Laplacian of luma against luma, in deviations, below this")
+    sharpness: float = Field(0.3, ge=0, description="blurred: deviation of luma's Laplacian in luma's, below this")
     entropy: float = Field(2.0, ge=0, le=8, description="low_information: bits a pixel below this")

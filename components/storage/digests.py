@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -40,11 +40,19 @@ def walk_files(root: Path) -> Iterator[Path]:
     yield from sorted((p for p in names if p.is_file()), key=lambda p: os.fsencode(p.relative_to(root).as_posix()))
 
 
-def tree_digests(root: Path) -> dict[str, str]:
-    """SHA-256 of every file below a folder, by relative POSIX path (undecodable bytes shown as \\xNN)."""
+def raw_digest(path: Path) -> str:
+    """SHA-256 (hex) of a file that nobody made for us, or `forbidden` where this user may not read it."""
+    try:
+        return file_digest(path)
+    except PermissionError:
+        return "forbidden"
+
+
+def tree_digests(root: Path, digest: Callable[[Path], str] = file_digest) -> dict[str, str]:
+    """The digest of every file below a folder, by relative POSIX path (undecodable bytes shown as \\xNN)."""
     paths = list(walk_files(root))
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:  # hashlib releases the GIL
-        digests = pool.map(file_digest, paths)
+        digests = pool.map(digest, paths)
         return {printable(p.relative_to(root).as_posix()): d for p, d in zip(paths, digests, strict=True)}
 
 

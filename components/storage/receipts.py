@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import UserError
-from components.storage.digests import canonical_json, file_digest, tree_digests, value_digest
+from components.storage.digests import canonical_json, file_digest, raw_digest, tree_digests, value_digest
 
 NAME = "receipt.json"
 SCHEMA = 1
@@ -78,7 +78,7 @@ def verify(path: Path) -> str:
 
 def folder_digest(path: Path) -> str:
     """The digest of a folder or file that is no artifact of ours: names and contents, nothing else."""
-    return file_digest(path) if path.is_file() else value_digest(tree_digests(path))
+    return file_digest(path) if path.is_file() else value_digest(tree_digests(path, raw_digest))
 
 
 def key(step: str, section: str, settings: dict[str, Any], inputs: dict[str, str]) -> str:
