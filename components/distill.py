@@ -35,13 +35,13 @@ def distill(settings: Distill, /, *, dataset: Input, probabilities: Input, model
     """Train the student on a Dataset's images and the teachers' stored probabilities alone."""
     from components.data.curriculum import curriculum_factor
     from components.data.dataset import Dataset
-    from components.losses.distillation import Blend, distilled
+    from components.losses.distillation import blended
     from components.probabilities.judging import Program
     from components.probabilities.store import Store
     from components.probabilities.targets import read_targets
     from components.probabilities.truth import true_probabilities
     from components.storage.receipts import digest
-    from components.training.fitting import Goal, fit, labelled_rows
+    from components.training.fitting import Goal, fit, labelled_rows, losses_of
 
     samples, store = Dataset.open(dataset), Store.open(probabilities)
     store.require({"dataset": digest(dataset), "tasks": [task.to_json() for task in samples.tasks]})
@@ -50,10 +50,10 @@ def distill(settings: Distill, /, *, dataset: Input, probabilities: Input, model
         store.require({"augmentation": Program(settings.student.augment, settings.seed, samples.size).digest()})
     targets = read_targets(store, samples, settings.temperature, settings.match)
     recipe, stored = settings.student, len(store.views) - 1
-    blend = Blend(settings.temperature, settings.weight, recipe.smoothing, recipe.task_weights)
+    objective = blended(losses_of(recipe, samples, "distilled"), targets.of, (settings.temperature, settings.weight))
     pace, rows = settings.curriculum, labelled_rows(samples, "train")
     factor = curriculum_factor(true_probabilities(store, samples), rows, pace) if pace.thresholds else None
-    goal = Goal("distilled", recipe, distilled(samples.tasks, targets.of, blend), settings.seed,
+    goal = Goal("distilled", recipe, objective, settings.seed,
                 lambda epoch: 1 + (epoch % stored if exact else epoch), factor)
     with deferred_termination() as stop:
         fitted = fit(goal, samples, surroundings(settings.runtime, "distilled", stop))

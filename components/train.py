@@ -27,13 +27,13 @@ class Train(Recipe):
 def train(settings: Train, /, *, dataset: Input, model: Output, metrics: Output, curves: Output) -> None:
     """Train a network on the labels of a Dataset, keep the best epoch, calibrate it on the validation split."""
     from components.data.dataset import Dataset
-    from components.losses.objective import supervised
-    from components.training.fitting import Goal, fit
+    from components.losses.objective import trained
+    from components.training.fitting import Goal, fit, losses_of
 
     samples = Dataset.open(dataset)
-    objective = supervised(samples.tasks, settings.smoothing, settings.task_weights)
+    losses = losses_of(settings, samples, settings.name)
     with deferred_termination() as stop:
-        fitted = fit(Goal(settings.name, settings, objective, settings.seed), samples,
+        fitted = fit(Goal(settings.name, settings, trained(losses), settings.seed), samples,
                      surroundings(settings.runtime, settings.name, stop))
     if fitted is not None:
         write_fitted(fitted, model, metrics, curves)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -9,8 +10,12 @@ from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax
 
 from components.data.loader import Batch
 from components.data.tasks import Task
-from components.losses.objective import Objective, hard_loss, task_factors, weighted_sum
+from components.losses.case import wide
+from components.losses.objective import Losses, Objective, Remembering, plain_losses, total
 from components.models.outputs import Outputs
+
+# (task, batch) -> what the teachers say of its samples, [N, C]
+Teaching: TypeAlias = Callable[[str, Batch], Tensor]
 
 
 def soft_loss(task: Task, logits: Tensor, target: Tensor, temperature: float) -> Tensor:
@@ -39,21 +44,28 @@ class Blend:
     tasks: Mapping[str, float] = field(default_factory=dict)
 
 
-def distilled(tasks: tuple[Task, ...], targets: Callable[[str, Batch], Tensor], blend: Blend) -> Objective:
-    """The objective of distillation: soft targets for every sample, the hard label where there is one.
+def distilled(tasks: tuple[Task, ...], targets: Teaching, blend: Blend) -> Objective:
+    """The objective of distillation: soft targets for every sample, cross-entropy with the label where there is one."""
+    return blended(plain_losses(tasks, blend.smoothing, blend.tasks), targets, (blend.temperature, blend.weight))
+
+
+def blended(losses: Losses, targets: Teaching, how: tuple[float, float]) -> Objective:
+    """The objective of distillation with any losses of the labels; how: temperature, and weight of the teachers' part.
 
     In a batch that is about one task, the loss of every other task is 0.
     """
-    factors = task_factors(tasks, blend.tasks)
+    temperature, weight = how
 
     def objective(outputs: Outputs, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        parts: dict[str, Tensor] = {}
-        for task in tasks:
-            logits = outputs.logits[task.name].float()
-            soft = soft_loss(task, logits, targets(task.name, batch).to(logits.device), blend.temperature)
-            hard = hard_loss(task, logits, batch.labels[task.name], blend.smoothing)
-            both = blend.weight * soft + (1 - blend.weight) * hard
-            parts[task.name] = both if batch.task in (None, task.name) else torch.zeros_like(both)
-        return weighted_sum(parts, factors), parts
+        parts, judged = {}, {}
+        for task in losses.tasks:
+            logits = wide(outputs.logits[task.name])
+            soft = soft_loss(task, logits, targets(task.name, batch).to(logits.device), temperature)
+            hard = losses.of[task.name](logits, batch.labels[task.name], batch.weight)
+            both = weight * soft + (1 - weight) * hard
+            about = batch.task in (None, task.name)
+            parts[task.name] = both if about else torch.zeros_like(both)
+            judged[task.name] = torch.full_like(both, about, dtype=torch.bool)
+        return total(losses, parts, judged)
 
-    return objective
+    return Remembering(objective, losses.memory)

@@ -20,7 +20,8 @@ from components.data.scales import sizes_near
 from components.errors import UserError
 from components.evaluation.calibration import fit_temperature, labelled
 from components.evaluation.metrics import log_probabilities, measure
-from components.losses.objective import Objective
+from components.losses.frequencies import class_counts
+from components.losses.objective import Losses, Objective, Wish, build_losses, memory_of
 from components.models.artifact import count_parameters, save_model, save_weights
 from components.models.backbones import embedding_width
 from components.models.inference import network_logits
@@ -98,6 +99,9 @@ def fit(goal: Goal, dataset: Dataset, around: Surroundings) -> Fitted | None:
     refuse_sizes(goal, network, dataset.size)
     place(network, around.device, goal.recipe.memory_format)
     state = State.fresh(network, build_optimizer(goal.recipe.optimizer, network))
+    state.losses = memory_of(goal.objective).to(around.device)
+    if learnt := state.losses.parameters():
+        state.optimizer.add_param_group({"params": learnt, "weight_decay": 0.0})
     checkpoints.restore(around.work, state)
     normalise = Normalise.named(goal.recipe.model.normalisation)
     preprocess = Preprocess(dataset.size, size, normalise).to(around.device)
@@ -212,6 +216,18 @@ class _Watch:
                          "precision": recipe.precision, "val": self._validate(network) if len(self.rows) else {},
                          **({"quotas": by_class(self.pool, self.state.sampler)} if self.state.sampler else {})},
         }
+
+
+def losses_of(recipe: Recipe, dataset: Dataset, name: str) -> Losses:
+    """The losses of a recipe on a Dataset's training split; what a user should know of them is said.
+
+    UserError where they do not fit its tasks.
+    """
+    wish = Wish(recipe.loss, recipe.smoothing, recipe.task_weights)
+    losses = build_losses(dataset.tasks, wish, class_counts(dataset, dataset.rows("train")))
+    for note in losses.notes:
+        print(f"warning: {name}: {note}", file=sys.stderr)
+    return losses
 
 
 def labelled_rows(dataset: Dataset, split: str) -> NDArray[np.int64]:

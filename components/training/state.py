@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from components.data.samplers.pool import Memory
+from components.losses.memory import Memory as LossMemory
 
 
 @dataclass
@@ -15,7 +16,8 @@ class State:
     """A training at a step boundary.
 
     sums: sums over the current epoch (`loss`, `weight`, parts by name), float64 tensors. history: one row an epoch.
-    began: the first step of the current epoch. sampler: what the sampler remembers from the epochs before.
+    began: the first step of the current epoch. sampler: what the sampler remembers from the epochs before. losses: what
+    the objective keeps from step to step.
     """
 
     network: nn.Module
@@ -29,6 +31,7 @@ class State:
     history: list[dict[str, float]] = field(default_factory=list)
     began: int = 0
     sampler: Memory = field(default_factory=dict)
+    losses: LossMemory = field(default_factory=LossMemory)
 
     @classmethod
     def fresh(cls, network: nn.Module, optimizer: torch.optim.Optimizer) -> "State":
@@ -42,6 +45,7 @@ class State:
         found |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
         found |= {f"best.{name}": tensor for name, tensor in self.best.items()}
         found |= {f"sums.{name}": tensor for name, tensor in self.sums.items()}
+        found |= {f"losses.{name}": tensor for name, tensor in self.losses.tensors().items()}
         for number, slots in self.optimizer.state_dict()["state"].items():
             found |= {f"optimizer.{number}.{slot}": value for slot, value in slots.items() if isinstance(value, Tensor)}
         return found
@@ -56,6 +60,7 @@ class State:
         self.network.load_state_dict(_below(tensors, "network"))
         self.average.load_state_dict(_below(tensors, "average"))
         self.best, self.sums = _below(tensors, "best"), _below(tensors, "sums")
+        self.losses.load(_below(tensors, "losses"))
         slots: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _below(tensors, "optimizer").items():
             number, _, slot = name.partition(".")

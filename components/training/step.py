@@ -79,6 +79,7 @@ def train_step(job: Job, state: State, batch: Batch, normalise: Normalise, size:
     if job.recipe.clip > 0:
         torch.nn.utils.clip_grad_norm_(state.network.parameters(), job.recipe.clip)
     state.optimizer.step()
+    state.losses.settle()
     state.step += 1
     follow(state.average, state.network, job.recipe.ema, state.step)
     add_up(state, [({"loss": losses} | by_name, weights) for (losses, by_name), weights in told], weight)
