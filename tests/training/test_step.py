@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import write_dataset
+from noisy_dataset import write_dataset
 from torch.nn.functional import cross_entropy
 
 from components.data.augment import draw_views, render
