@@ -213,7 +213,8 @@ def test_a_file_that_changes_while_it_is_validated_is_noticed(
         return "page"
 
     monkeypatch.setattr(findings_page, "page", tamper)
-    with pytest.raises(UserError, match=r"was changed while the step was reading it: .*/images/.*[.](png|jpg); nothing"):
+    said = r"was changed while the step was reading it: .*/images/.*[.](png|jpg); nothing"
+    with pytest.raises(UserError, match=said):
         validated(tmp_path, source)
     assert not (tmp_path / "manifest").exists()
 
