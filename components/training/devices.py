@@ -4,12 +4,15 @@ import os
 import re
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from components.errors import UserError
-from components.training.settings import Recipe
+
+if TYPE_CHECKING:  # steps that train nothing choose a device too, and need not run again when recipes gain a setting
+    from components.training.settings import Recipe
 
 DEPTHWISE = re.compile(r"mobile|efficient|mnas|shuffle|convnext|rexnet|ghost|xception|lcnet|hardcore")
 TRANSFORMER = re.compile(r"vit|swin|deit|beit|cait|mixer|eva|xcit|pvt|maxvit")
@@ -52,7 +55,7 @@ def cpu_has_bf16() -> bool:
     return re.search(r"^flags\s*:.*\b(avx512_bf16|amx_bf16)\b", flags, re.MULTILINE) is not None
 
 
-def resolve(recipe: Recipe, device: str) -> Recipe:
+def resolve(recipe: "Recipe", device: str) -> "Recipe":
     """A recipe with every `auto` replaced by what it stands for on a device."""
     name, kind = recipe.model.name, pick_device(device).type
     return recipe.model_copy(update={
