@@ -7,22 +7,18 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch.nn.functional import cross_entropy
 
-from components.data.augment import draw_views, render
 from components.data.augment_settings import Augment
-from components.data.chance import batch_seed, generator
 from components.errors import UserError
 from components.losses.objective import supervised
 from components.models.network import build_network
 from components.models.settings import Architecture
 from components.training import checkpoints
 from components.training.fitting import Goal, Surroundings, fit
-from components.training.loop import run
 from components.training.optimizers import build_optimizer, cosine_factor
 from components.training.settings import Optimizer, Recipe
 from components.training.state import State, follow
-from components.training.step import Job, size_of
+from components.training.step import size_of
 
 TINY = Architecture(name="resnet18", options={"layers": [1, 1, 1, 1], "channels": [8, 8, 16, 16]}, dropout=0.2)
 
@@ -46,75 +42,6 @@ def surroundings(work: Path, stop=lambda: False, seconds: float = 1e9, reports=N
         else (lambda metrics, epoch: None)
     )
     return Surroundings(torch.device("cpu"), work, stop, report, lambda batches, total: batches, save_seconds=seconds)
-
-
-def reference(dataset, wish, seed, steps):
-    """Plain PyTorch, written out: the same batches and views, an ordinary loss and optimiser, no checkpoints."""
-    network = build_network(wish.model, dataset.tasks, size_of(wish, wish.epochs - 1, dataset.size), seed)
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}], lr=2e-3
-    )
-    rows, losses = dataset.rows("train"), []
-    per_epoch = len(rows) // wish.batch
-    total = per_epoch * wish.epochs
-    rise = round(total * 0.08)
-    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    labels = {task.name: torch.from_numpy(dataset.labels(task)) for task in dataset.tasks}
-    for step in range(steps):
-        epoch, place = divmod(step, per_epoch)
-        order = generator(seed, "order", epoch).permutation(rows)
-        part = order[place * wish.batch : (place + 1) * wish.batch]
-        factor = (
-            (step + 1) / rise if step < rise else 0.5 * (1 + math.cos(math.pi * (step - rise + 1) / (total - rise)))
-        )
-        for group in optimizer.param_groups:
-            group["lr"] = 2e-3 * factor
-        torch.manual_seed(batch_seed(seed, "step", step))
-        views = draw_views(wish.augment, seed, dataset.ids[part], epoch + 1, dataset.size[1] / dataset.size[0])
-        images = render(torch.from_numpy(dataset.pixels(part)), views, size_of(wish, epoch, dataset.size))
-        logits = network((images - mean[:, None, None]) / std[:, None, None]).logits
-        loss = torch.stack(
-            [
-                cross_entropy(logits[name], target[part], ignore_index=-1, reduction="none", label_smoothing=0.1)
-                for name, target in labels.items()
-            ]
-        ).sum(dim=0).sum() / len(part)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    return network, losses
-
-
-def test_twelve_steps_equal_a_plain_loop_to_the_bit(dataset):
-    wish = recipe()
-    steps = len(dataset.rows("train")) // wish.batch * wish.epochs
-    network = build_network(wish.model, dataset.tasks, (20, 17), 3)
-    state = State.fresh(network, build_optimizer(wish.optimizer, network))
-    job = Job(
-        dataset,
-        dataset.rows("train"),
-        wish,
-        supervised(dataset.tasks, 0.1),
-        3,
-        torch.device("cpu"),
-        lambda epoch: epoch + 1,
-        lambda epoch, figures: {},
-        lambda state: None,
-        lambda: False,
-        lambda batches, total: batches,
-    )
-    assert run(job, state) and state.step == steps >= 12
-    plain, losses = reference(dataset, wish, 3, steps)
-    assert all(
-        torch.equal(ours, theirs)
-        for ours, theirs in zip(network.state_dict().values(), plain.state_dict().values(), strict=True)
-    )
-    per_epoch = steps // wish.epochs
-    means = [np.mean(losses[k * per_epoch : (k + 1) * per_epoch]) for k in range(wish.epochs)]
-    assert [row["train/loss"] for row in state.history] == pytest.approx(means, rel=1e-6)
 
 
 @pytest.mark.parametrize("optimizer", [Optimizer(), Optimizer(name="sgd", lr=0.05)])
