@@ -1,37 +1,23 @@
 """Learning from what teachers said: soft targets at a temperature beside the hard label."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax
 
 from components.data.loader import Batch
 from components.data.tasks import Task
 from components.losses.case import wide
+from components.losses.imitation import Imitation, Said, divergence
+from components.losses.imitation import soft_loss as soft_loss
+from components.losses.kept import Kept
 from components.losses.objective import Losses, Objective, Remembering, plain_losses, total
 from components.models.outputs import Outputs
 
-# (task, batch) -> what the teachers say of its samples, [N, C]
-Teaching: TypeAlias = Callable[[str, Batch], Tensor]
-
-
-def soft_loss(task: Task, logits: Tensor, target: Tensor, temperature: float) -> Tensor:
-    """Kullback-Leibler divergence from student to target at a temperature, times its square, [N].
-
-    logits, target: [N, C]; the square keeps the gradient's size (Hinton et al. 2015, https://arxiv.org/abs/1503.02531,
-    section 2). For `multi` tasks the mean over labels of the binary divergences.
-    """
-    if task.kind == "single":
-        cross = -(target * log_softmax(logits / temperature, dim=1)).sum(dim=1)
-        divergence: Tensor = temperature**2 * (cross - torch.special.entr(target).sum(dim=1))
-        return divergence
-    cross = binary_cross_entropy_with_logits(logits / temperature, target, reduction="none")
-    entropy = torch.special.entr(target) + torch.special.entr(1 - target)
-    divergence = temperature**2 * (cross - entropy).mean(dim=1)
-    return divergence
+# (task, batch) -> what the teachers say of its samples at the temperature, [N, C]; rows of NaN where they say nothing
+Teaching: TypeAlias = Callable[[str, Batch], Tensor | Kept]
 
 
 @dataclass(frozen=True)
@@ -49,23 +35,37 @@ def distilled(tasks: tuple[Task, ...], targets: Teaching, blend: Blend) -> Objec
     return blended(plain_losses(tasks, blend.smoothing, blend.tasks), targets, (blend.temperature, blend.weight))
 
 
-def blended(losses: Losses, targets: Teaching, how: tuple[float, float]) -> Objective:
+def blended(losses: Losses, targets: Teaching, how: tuple[float, float],
+            imitation: Imitation = divergence) -> Objective:
     """The objective of distillation with any losses of the labels; how: temperature, and weight of the teachers' part.
 
-    In a batch that is about one task, the loss of every other task is 0.
+    In a batch that is about one task, the loss of every other task is 0. Where teachers say nothing, the label alone
+    counts, and wholly.
     """
     temperature, weight = how
 
     def objective(outputs: Outputs, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         parts, judged = {}, {}
         for task in losses.tasks:
-            logits = wide(outputs.logits[task.name])
-            soft = soft_loss(task, logits, targets(task.name, batch).to(logits.device), temperature)
-            hard = losses.of[task.name](logits, batch.labels[task.name], batch.weight)
-            both = weight * soft + (1 - weight) * hard
+            logits, labels = wide(outputs.logits[task.name]), batch.labels[task.name]
+            target = targets(task.name, batch).to(logits.device)
+            spoken, target = filled(target)
+            soft = imitation(Said(task, logits, target, labels, batch.weight * spoken, temperature))
+            hard = losses.of[task.name](logits, labels, batch.weight)
+            both = torch.where(spoken, weight * soft + (1 - weight) * hard, hard)
             about = batch.task in (None, task.name)
             parts[task.name] = both if about else torch.zeros_like(both)
             judged[task.name] = torch.full_like(both, about, dtype=torch.bool)
         return total(losses, parts, judged)
 
     return Remembering(objective, losses.memory)
+
+
+def filled(target: Tensor | Kept) -> tuple[Tensor, Tensor | Kept]:
+    """For which samples teachers speak, bool [N], and targets that are numbers for the others as well."""
+    if isinstance(target, Kept):
+        spoken = ~target.rest.isnan()
+        values = torch.where(spoken[:, None], target.values, 1 / target.count)
+        return spoken, replace(target, values=values, rest=torch.where(spoken, target.rest, 1 / target.count))
+    spoken = ~target[:, 0].isnan()
+    return spoken, torch.where(spoken[:, None], target, 1 / target.shape[1])
