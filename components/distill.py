@@ -37,6 +37,7 @@ def distill(settings: Distill, /, *, dataset: Input, probabilities: Input, model
     from components.data.dataset import Dataset
     from components.losses.distillation import blended
     from components.probabilities.judging import Program
+    from components.probabilities.origin import code_digest, generator_digest
     from components.probabilities.store import Store
     from components.probabilities.targets import read_targets
     from components.probabilities.truth import true_probabilities
@@ -47,7 +48,8 @@ def distill(settings: Distill, /, *, dataset: Input, probabilities: Input, model
     store.require({"dataset": digest(dataset), "tasks": [task.to_json() for task in samples.tasks]})
     exact = settings.match == "exact"
     if exact:
-        store.require({"augmentation": Program(settings.student.augment, settings.seed, samples.size).digest()})
+        store.require({"augmentation": Program(settings.student.augment, settings.seed, samples.size).digest(),
+                       "code": code_digest(), "generator": generator_digest()})
     targets = read_targets(store, samples, settings.temperature, settings.match)
     recipe, stored = settings.student, len(store.views) - 1
     objective = blended(losses_of(recipe, samples, "distilled"), targets.of, (settings.temperature, settings.weight))

@@ -81,7 +81,7 @@ def ask_all(settings: Evaluate, dataset: Path, models: dict[str, Path]) -> "Scor
 
 def write_predictions(folder: Path, dataset: Path, models: dict[str, Path], scores: "Scores") -> None:
     """Keep what every model said of every judged sample as a Probabilities artifact."""
-    from components.probabilities.store import StoreWriter
+    from components.probabilities.writing import StoreWriter
     from components.storage.receipts import digest
 
     head = {"tasks": [task.to_json() for task in scores.dataset.tasks], "sources": list(models), "views": [0],

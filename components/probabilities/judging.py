@@ -1,6 +1,7 @@
 """Asking a model about views of every sample, shard by shard."""
 
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -12,8 +13,10 @@ from components.data.dataset import Dataset
 from components.data.loader import Batches
 from components.evaluation.metrics import log_probabilities
 from components.models.artifact import Model
-from components.probabilities.store import StoreWriter
+from components.probabilities.writing import StoreWriter
 from components.storage.digests import value_digest
+
+Cells: TypeAlias = NDArray[Any]
 
 BATCH = 128
 PROGRAM = 2  # to be raised when the same settings come to mean other pixels
@@ -35,26 +38,32 @@ class Program:
 
 def judge_shard(model: Model, dataset: Dataset, program: Program, writer: StoreWriter, shard: int) -> None:
     """Judge the rows of one shard in batches that never cross its border, so that a restart repeats the bits."""
-    rows = writer.rows_of(shard)
-    found: dict[str, list[NDArray[np.float64]]] = {task.name: [] for task in dataset.tasks}
+    rows, cells, vectors = writer.rows_of(shard), {task.name: list[Cells]() for task in dataset.tasks}, list[Cells]()
     for start in range(0, len(rows), BATCH):
-        said = judge_batch(model, dataset, program, rows[start : start + BATCH], writer.head["views"])
+        said, embedding = judge_batch(model, dataset, program, rows[start : start + BATCH], writer.head["views"])
+        vectors += [embedding] * writer.head["embedding"]
         for name, values in said.items():
-            found[name].append(values)
-    for name, parts in found.items():
-        writer.put(model.name, name, shard, np.concatenate(parts))
+            cells[name].append(writer.cells(model.name, name, values))
+    for name, parts in cells.items():
+        writer.put_cells(model.name, name, shard, np.concatenate(parts))
+    if writer.head["embedding"]:
+        writer.put_embedding(model.name, shard, np.concatenate(vectors))
 
 
 def judge_batch(model: Model, dataset: Dataset, program: Program, rows: NDArray[np.int64],
-                views: list[int]) -> dict[str, NDArray[np.float64]]:
-    """Log-probabilities at temperature 1 of some rows, [n, views, classes] by task."""
+                views: list[int]) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float32]]:
+    """What a model says of some rows and views: log-probabilities at temperature 1, [n, views, classes] by task, and
+    the embedding, float32 [n, views, D]."""
     said: dict[str, list[NDArray[np.float64]]] = {task.name: [] for task in dataset.tasks}
+    vectors: list[NDArray[np.float32]] = []
     for view in views:
         with torch.inference_mode():
-            logits = model.network(view_images(model, dataset, program, rows, view)).logits
+            outputs = model.network(view_images(model, dataset, program, rows, view))
+        vectors.append(outputs.embedding.float().cpu().numpy())
         for task in dataset.tasks:
-            said[task.name].append(log_probabilities(logits[task.name].float().cpu().numpy(), 1.0, task.kind))
-    return {name: np.stack(columns, axis=1) for name, columns in said.items()}
+            logits = outputs.logits[task.name].float().cpu().numpy()
+            said[task.name].append(log_probabilities(logits, 1.0, task.kind))
+    return {name: np.stack(columns, axis=1) for name, columns in said.items()}, np.stack(vectors, axis=1)
 
 
 def view_images(model: Model, dataset: Dataset, program: Program, rows: NDArray[np.int64], view: int) -> torch.Tensor:

@@ -1,11 +1,11 @@
 """The Probabilities artifact: what sources say of samples and views, as memory-mapped shards of log-probabilities.
 
-Rows are samples in the order of `ids.npy`, columns are views; view 0 is the untouched image.
+Rows are samples in the order of `ids.npy`, columns are views; view 0 is the untouched image. docs/store.md tells every
+byte.
 """
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,83 +15,39 @@ from numpy.typing import NDArray
 
 from components.data.tasks import Task, read_tasks
 from components.errors import UserError
-from components.storage import atomic
+from components.probabilities.forms import Form
+from components.probabilities.heads import read_head, refuse_difference
+from components.probabilities.layout import IDS, embedding_name, forms_of, part_name, part_names
+from components.probabilities.parts import check_part, mapped_part
+from components.probabilities.topk import Sparse
+from components.probabilities.writing import StoreWriter as StoreWriter  # who reads a store may have written one
 
-SCHEMA = 1
-HEAD = "probabilities.json"
-SHARD_ROWS = 1024
+MOST_OPEN = 256  # files that are mapped hold descriptors, of which a process often has 1,024
 
-
-class StoreWriter:
-    """Writes a store shard by shard; what is written stays whole through a kill, and need not be written again.
-
-    folder: made if absent, and may hold shards of an interrupted run. ids: uint8 [N, 32].
-    """
-
-    def __init__(self, folder: Path, head: Mapping[str, Any], ids: NDArray[np.uint8]) -> None:
-        self.folder, self.ids = folder, ids
-        self.head = {"schema": SCHEMA, "kind": "probabilities", "rows": len(ids), "shard_rows": SHARD_ROWS,
-                     "dtype": "float16", **head}
-        self.shard_rows: int = self.head["shard_rows"]
-        folder.mkdir(parents=True, exist_ok=True)
-
-    def shard_count(self) -> int:
-        """How many shards a source and task have."""
-        return -(-len(self.ids) // self.shard_rows)
-
-    def rows_of(self, shard: int) -> NDArray[np.int64]:
-        """Row numbers of a shard."""
-        return np.arange(shard * self.shard_rows, min((shard + 1) * self.shard_rows, len(self.ids)))
-
-    def has(self, source: str, shard: int) -> bool:
-        """Whether every task of a source's shard is there."""
-        return all(self._path(source, task["name"], shard).is_file() for task in self.head["tasks"])
-
-    def put(self, source: str, task: str, shard: int, values: NDArray[Any]) -> None:
-        """Write log-probabilities [rows, views, classes] of one shard; UserError where one is not a number."""
-        if np.isnan(values).any():
-            raise UserError(f"{source} says NaN of {task}", f"it diverged; train {source} again with a lower rate")
-        path = self._path(source, task, shard)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic.private([path]) as (private,):
-            with private.open("wb") as stream:
-                np.save(stream, np.maximum(values, -6e4).astype(self.head["dtype"]), allow_pickle=False)
-            atomic.flush(private)
-            atomic.move_into_place(private, path)
-
-    def finish(self) -> None:
-        """Write the ids and, last, the head."""
-        with (self.folder / "ids.npy").open("wb") as stream:
-            np.save(stream, self.ids, allow_pickle=False)
-        text = json.dumps(self.head, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
-        (self.folder / HEAD).write_text(text + "\n", encoding="utf-8")
-
-    def _path(self, source: str, task: str, shard: int) -> Path:
-        return self.folder / "shards" / source / task / f"{shard:05d}.npy"
+Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Store:
-    """A sealed store, opened for reading."""
+    """A store, opened for reading; every file is hashed once before its first number is used."""
 
     path: Path
     head: dict[str, Any]
+    _mapped: dict[str, NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
+    _checked: set[str] = field(default_factory=set, repr=False, compare=False)
 
     @classmethod
     def open(cls, path: Path) -> "Store":
-        """Open a store; UserError where it is of another schema."""
-        head = json.loads((path / HEAD).read_text(encoding="utf-8"))
-        if head.get("schema") != SCHEMA:
-            raise UserError(f"{path} has schema {head.get('schema')}; this version reads {SCHEMA}",
-                            "make it again: dvc repro teach")
-        return cls(path, head)
+        """Open a store; UserError where it is none, of another schema, unfinished or changed."""
+        return cls(path, read_head(path))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Store, (self.path, self.head)  # another process maps the files itself
 
     def require(self, expected: Mapping[str, Any]) -> None:
         """UserError that names the first field of the head that is not as expected, and both values."""
-        for field, value in expected.items():
-            if self.head.get(field) != value:
-                raise UserError(f"{self.path}: {field} is {self.head.get(field)}; expected {value}",
-                                "the store was made for something else; make it again: dvc repro teach")
+        refuse_difference(self.path, self.head, expected,
+                          "the store was made for something else; make it again: dvc repro teach")
 
     @property
     def sources(self) -> list[str]:
@@ -109,28 +65,90 @@ class Store:
         return read_tasks(self.head["tasks"])
 
     @cached_property
+    def forms(self) -> dict[str, Form]:
+        """How the words about each task are kept, by task."""
+        return forms_of(self.head)
+
+    @cached_property
     def ids(self) -> NDArray[np.uint8]:
         """Content SHA-256 of every row, uint8 [N, 32]."""
-        ids: NDArray[np.uint8] = np.load(self.path / "ids.npy", allow_pickle=False)
+        ids: NDArray[np.uint8] = np.asarray(self._part(IDS))
         return ids
 
-    def rows_of(self, ids: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """Row numbers of samples by id, -1 where the store does not cover one."""
-        known = {sample.tobytes(): row for row, sample in reversed(list(enumerate(self.ids)))}
-        return np.array([known.get(sample.tobytes(), -1) for sample in ids], np.int64)
+    def rows_of(self, ids: NDArray[np.uint8]) -> Rows:
+        """Row numbers of samples by id, -1 where the store does not cover one; of equal ids the first."""
+        known, order = self._sorted
+        if not len(known):
+            return np.full(len(ids), -1, np.int64)
+        wanted = np.ascontiguousarray(ids).view("S32").ravel()
+        places = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+        return np.where(known[places] == wanted, order[places], -1).astype(np.int64)
 
-    def log_probabilities(self, source: str, task: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """What a source says of a task, float32 [n, views, classes]; only the shards that hold the rows are opened."""
-        classes = next(len(one.classes) for one in self.tasks if one.name == task)
-        found = np.empty((len(rows), len(self.views), classes), np.float32)
+    @cached_property
+    def _sorted(self) -> tuple[NDArray[Any], Rows]:
+        """All ids in ascending order, and the row of each, of equal ones the first row first."""
+        words = np.ascontiguousarray(self.ids).view("S32").ravel()
+        order = np.argsort(words, kind="stable")
+        return words[order], order
+
+    def log_probabilities(self, source: str, task: str, rows: Rows) -> NDArray[np.float32]:
+        """What a source says of a task, float32 [n, views, classes].
+
+        Of top-k cells the mass that was left is spread evenly over the classes that were not kept.
+        """
+        form = self.forms[task]
+        found = np.empty((len(rows), len(self.views), form.classes), np.float32)
+        for shard, inside, places in self._by_shard(rows):
+            found[inside] = form.decoded(self._part(part_name(source, task, shard))[places])
+        return found
+
+    def one_view(self, source: str, task: str, rows: Rows, columns: Rows) -> NDArray[np.float32]:
+        """What a source says of one view of each row, float32 [n, classes]. columns: of the views, int64 [n]."""
+        return self.forms[task].decoded(self._cells(source, task, rows, columns))
+
+    def sparse(self, source: str, task: str, rows: Rows, columns: Rows) -> Sparse:
+        """The same as kept: the likeliest classes and what was left, every class of a task that is kept whole."""
+        return self.forms[task].sparse(self._cells(source, task, rows, columns))
+
+    def _cells(self, source: str, task: str, rows: Rows, columns: Rows) -> NDArray[Any]:
+        found = self.forms[task].empty(len(rows), 1)[:, 0]
+        for shard, inside, places in self._by_shard(rows):
+            found[inside] = self._part(part_name(source, task, shard))[places, columns[inside]]
+        return found
+
+    def embeddings(self, source: str, rows: Rows) -> NDArray[np.float32]:
+        """The vectors before the heads of a source, float32 [n, views, D]; UserError where the store has none."""
+        if not self.head["embedding"]:
+            raise UserError(f"{self.path} holds no embeddings",
+                            "set teach.embedding to true and make it again: dvc repro teach")
+        found = np.empty((len(rows), len(self.views), self.head["embeddings"][source]), np.float32)
+        for shard, inside, places in self._by_shard(rows):
+            found[inside] = self._part(embedding_name(source, shard))[places]
+        return found
+
+    def check(self) -> int:
+        """Hash every file and return how many there are; UserError for the first that is missing or damaged."""
+        return sum(1 for _ in map(self._check, part_names(self.head)))
+
+    def _by_shard(self, rows: Rows) -> Iterator[tuple[int, Rows, Rows]]:
+        """The shards that hold some rows: number, which of the rows, and their places in the shard."""
         shards, places = np.divmod(rows, self.head["shard_rows"])
+        if not len(rows):
+            return
         order = np.argsort(shards, kind="stable")
         numbers, starts = np.unique(shards[order], return_index=True)
         for number, inside in zip(numbers.tolist(), np.split(order, starts[1:]), strict=True):
-            found[inside] = self._shard(source, task, number)[places[inside]]
-        return found
+            yield number, inside, places[inside]
 
-    def _shard(self, source: str, task: str, shard: int) -> NDArray[Any]:
-        path = self.path / "shards" / source / task / f"{shard:05d}.npy"
-        values: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-        return values
+    def _part(self, name: str) -> NDArray[Any]:
+        if name not in self._mapped:
+            self._check(name)
+            if len(self._mapped) >= MOST_OPEN:
+                del self._mapped[next(iter(self._mapped))]
+            self._mapped[name] = mapped_part(self.path, name)
+        return self._mapped[name]
+
+    def _check(self, name: str) -> None:
+        if name not in self._checked:
+            check_part(self.path, self.head["key"], name)
+            self._checked.add(name)

@@ -130,11 +130,15 @@ def test_targets_follow_the_view_or_the_mean_over_views(tmp_path, dataset, teach
 
 def test_a_store_that_lacks_training_samples_is_refused(tmp_path, dataset, teacher):
     store, _ = written(tmp_path / "s", dataset, teacher)
-    ids = np.load(store.path / "ids.npy")
+    ids = dataset.ids.copy()
     ids[dataset.rows("train")[:2]] = 0
-    np.save(store.path / "ids.npy", ids)
+    writer = StoreWriter(tmp_path / "less", head(dataset), ids)
+    for shard in range(writer.shard_count()):
+        for task in ("hue", "shade"):
+            writer.put("deep", task, shard, store.log_probabilities("deep", task, writer.rows_of(shard)))
+    writer.finish()
     with pytest.raises(UserError, match="lacks 2 of"):
-        read_targets(Store.open(store.path), dataset, 2.0, "mean")
+        read_targets(Store.open(tmp_path / "less"), dataset, 2.0, "mean")
 
 
 @settings(deadline=None)
@@ -165,7 +169,7 @@ def test_the_head_says_whose_words_and_views_it_holds(tmp_path, dataset, teacher
     store, _ = written(tmp_path / "s", dataset, teacher)
     content = json.loads((store.path / "probabilities.json").read_text())
     assert (content["schema"], content["dtype"], content["rows"], content["sources"]) == (
-        1,
+        2,
         "float16",
         len(dataset),
         ["deep"],
