@@ -31,6 +31,7 @@ def write_fitted(fitted: "Fitted", model: Path, metrics: Path, curves: Path) -> 
     fitted.save(model)
     summary = {**fitted.head["training"]["val"], "best_epoch": fitted.head["training"]["best_epoch"],
                "parameters": fitted.head["parameters"]}
+    summary |= {f"slimming/below_{bound}": share for bound, share in fitted.slimming.get("below", {}).items()}
     metrics.write_text(json.dumps(summary, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
     with curves.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, fieldnames=list(fitted.history[0]))

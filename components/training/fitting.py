@@ -1,5 +1,6 @@
 """From a recipe and an objective to a sealed, calibrated model: what training and distilling share."""
 
+import json
 import math
 import sys
 import time
@@ -32,6 +33,7 @@ from components.training.devices import place
 from components.training.loop import run
 from components.training.optimizers import build_optimizer
 from components.training.settings import Recipe
+from components.training.slimming import norms_of, prunable
 from components.training.state import State
 from components.training.step import Job, Moment, size_of, sized
 
@@ -58,19 +60,27 @@ class Surroundings:
 class Fitted:
     """A trained network, the head that describes it, its learning curve, and the weights of the last epoch.
 
-    last: empty where the last epoch is the one that the network holds.
+    last: empty where the last epoch is the one that the network holds. slimming: what of it could be pruned, empty
+    where nothing pushed it there.
     """
 
     network: Network
     head: dict[str, Any]
     history: list[dict[str, float]]
     last: dict[str, Tensor]
+    slimming: dict[str, Any] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
-        """Write the Model artifact, and `last.safetensors` beside it where the best epoch was an earlier one."""
+        """Write the Model artifact; beside it `last.safetensors` where the best epoch was an earlier one.
+
+        And `slimming.json`, about these very weights, where they were slimmed.
+        """
         save_model(folder, self.head, self.network.state_dict())
         if self.last:
             save_weights(folder / "last.safetensors", self.last)
+        if self.slimming:
+            text = json.dumps(self.slimming, sort_keys=True, indent=1, allow_nan=False)
+            (folder / "slimming.json").write_text(text + "\n", encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -97,6 +107,7 @@ def fit(goal: Goal, dataset: Dataset, around: Surroundings) -> Fitted | None:
     size = size_of(goal.recipe, goal.recipe.epochs - 1, dataset.size)
     network = build_network(goal.recipe.model, dataset.tasks, size, goal.seed)
     refuse_sizes(goal, network, dataset.size)
+    refuse_slimming(goal, network)
     place(network, around.device, goal.recipe.memory_format)
     state = State.fresh(network, build_optimizer(goal.recipe.optimizer, network))
     state.losses = memory_of(goal.objective).to(around.device)
@@ -110,7 +121,7 @@ def fit(goal: Goal, dataset: Dataset, around: Surroundings) -> Fitted | None:
     job = Job(dataset, rows, goal.recipe, goal.objective, goal.seed, around.device, goal.view_of, watch.after_epoch,
               lambda now: checkpoints.save(around.work, now), around.stop, around.show,
               around.workers, around.save_seconds, lambda: watch.recalls, goal.factor)
-    for note in sampler_notes(watch.pool, watch.rows, dataset):
+    for note in [*sampler_notes(watch.pool, watch.rows, dataset), *goal.recipe.schedule.notes(goal.recipe.epochs)]:
         print(f"warning: {goal.name}: {note}", file=sys.stderr)
     return watch.finish() if run(job, state) else None
 
@@ -120,6 +131,14 @@ def refuse_sizes(goal: Goal, network: Network, stored: tuple[int, int]) -> None:
     phases = [sized(entry, stored) for entry in goal.recipe.sizes]
     for size in dict.fromkeys(one for phase in phases for one in sizes_near(goal.recipe.scales, phase)):
         embedding_width(network.backbone, 3, size)
+
+
+def refuse_slimming(goal: Goal, network: Network) -> None:
+    """UserError where a network is to be slimmed that has nothing to slim."""
+    factor, model = goal.recipe.slimming, goal.recipe.model.name
+    if factor > 0 and not any(norms_of(network)):
+        raise UserError(f"slimming of {goal.name} is {factor:g}, yet {model} has no batch norm",
+                        "set slimming: 0, or choose a network with batch norms, such as resnet18")
 
 
 def sampler_notes(pool: Pool, val: NDArray[np.int64], dataset: Dataset) -> list[str]:
@@ -199,7 +218,8 @@ class _Watch:
             task.name: fit_temperature(logits[task.name], self.dataset.labels(task)[self.rows], task.kind,
                                        f"{self.goal.name}, {task.name}")
             for task in self.dataset.tasks}
-        return Fitted(network, self._head(network, temperatures), self.state.history, last)
+        slimming = prunable(network) if self.goal.recipe.slimming > 0 else {}
+        return Fitted(network, self._head(network, temperatures), self.state.history, last, slimming)
 
     def _head(self, network: Network, temperatures: dict[str, float]) -> dict[str, Any]:
         recipe = self.goal.recipe

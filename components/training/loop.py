@@ -9,7 +9,9 @@ from components.data.loader import Batches, load
 from components.data.samplers.choice import KINDS, turns
 from components.data.samplers.pool import Pool, Rows, gather
 from components.models.preprocessing import Normalise
-from components.training.optimizers import cosine_factor, set_rate
+from components.training.norms import settle_average
+from components.training.optimizers import set_rate
+from components.training.schedules import rate_factor
 from components.training.state import State
 from components.training.step import Job, Moment, size_of, train_step
 
@@ -31,7 +33,8 @@ def run(job: Job, state: State) -> bool:
         if time.monotonic() - saved > job.save_seconds:
             job.save(state)
             saved = time.monotonic()
-        factor = cosine_factor(state.epoch * steps + place, recipe.epochs * steps, recipe.warmup)
+        done, total = state.epoch * steps + place, recipe.epochs * steps
+        factor = rate_factor(recipe.schedule, done, total, recipe.epochs)
         set_rate(state.optimizer, recipe.optimizer.lr * factor)
         train_step(job, state, batch, normalise, size_of(recipe, state.epoch, job.dataset.size))
         if place + 1 == steps:
@@ -44,6 +47,7 @@ def end_epoch(job: Job, state: State, pool: Pool) -> None:
     epoch, weight = state.epoch, float(state.sums["weight"])
     figures = {f"train/{name}": float(total) / weight for name, total in state.sums.items() if name != "weight"}
     state.sums = {}
+    settle_average(job, state)
     state.history.append({"epoch": epoch + 1, **figures, **job.after_epoch(epoch, figures)})
     state.sampler = KINDS[job.recipe.sampler.name].after(pool, epoch, state.sampler, job.recalls())
     state.began = state.step

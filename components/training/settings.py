@@ -10,6 +10,9 @@ from components.data.sampler_settings import Sampler
 from components.losses.settings import Loss
 from components.models.settings import Architecture
 from components.settings import Settings
+from components.training.averaging_settings import Averaging
+from components.training.optimizer_settings import Optimizer
+from components.training.schedule_settings import Schedule
 
 LEAST = 8  # pixels
 
@@ -26,15 +29,6 @@ def _checked_size(value: Any) -> Any:
 Size: TypeAlias = Annotated[int | tuple[int, int], BeforeValidator(_checked_size)]
 
 
-class Optimizer(Settings):
-    """How weights follow gradients; biases and norms are not decayed."""
-
-    name: Literal["adamw", "sgd"] = Field("adamw", description="AdamW, or SGD with Nesterov momentum")
-    lr: float = Field(2e-3, gt=0, description="peak learning rate")
-    weight_decay: float = Field(0.05, ge=0, description="decoupled for adamw, classic for sgd")
-    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd; beta 1 of adamw")
-
-
 class Recipe(Settings):
     """A network and how it is trained."""
 
@@ -45,11 +39,13 @@ class Recipe(Settings):
                                     "each; the last is kept")
     sampler: Sampler = Sampler()
     optimizer: Optimizer = Optimizer()
-    warmup: float = Field(0.08, ge=0, lt=1, description="share of steps over which the rate rises, before its cosine")
+    schedule: Schedule = Schedule()
     clip: float = Field(0.0, ge=0, description="largest gradient norm; 0 does not clip")
     smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing")
-    ema: float = Field(0.998, ge=0, lt=1, description="decay of the kept average of weights; 0 averages nothing")
+    averaging: Averaging = Averaging()
     loss: Loss = Loss()
+    slimming: float = Field(0.0, ge=0, description=(
+        "factor of an L1 penalty on the scales of batch norms, e.g. 1e-4: channels to prune show in slimming.json"))
     task_weights: dict[str, float] = Field({}, description="weight of a task's loss where it is not 1")
     select: Literal["best", "last"] = Field("best", description="keep the epoch that was best on val, or the last")
     augment: Augment = Augment()
@@ -61,6 +57,11 @@ class Recipe(Settings):
     @model_validator(mode="after")
     def _batch_fits(self) -> "Recipe":
         self.sampler.refuse_batch(self.batch)
+        return self
+
+    @model_validator(mode="after")
+    def _schedule_fits(self) -> "Recipe":
+        self.schedule.refuse_epochs(self.epochs)
         return self
 
     @model_validator(mode="after")

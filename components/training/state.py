@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from components.data.samplers.pool import Memory
 from components.losses.memory import Memory as LossMemory
+from components.training import slots
 
 
 @dataclass
@@ -46,14 +47,13 @@ class State:
         found |= {f"best.{name}": tensor for name, tensor in self.best.items()}
         found |= {f"sums.{name}": tensor for name, tensor in self.sums.items()}
         found |= {f"losses.{name}": tensor for name, tensor in self.losses.tensors().items()}
-        for number, slots in self.optimizer.state_dict()["state"].items():
-            found |= {f"optimizer.{number}.{slot}": value for slot, value in slots.items() if isinstance(value, Tensor)}
-        return found
+        return found | {f"optimizer.{name}": tensor for name, tensor in slots.tensors_of(self.optimizer).items()}
 
     def counters(self) -> dict[str, Any]:
         """What is no tensor."""
         return {"step": self.step, "history": self.history, "began": self.began, "sampler": self.sampler,
-                "best_epoch": self.best_epoch, "best_score": list(self.best_score)}
+                "best_epoch": self.best_epoch, "best_score": list(self.best_score),
+                "optimizer": slots.numbers_of(self.optimizer)}
 
     def restore(self, tensors: dict[str, Tensor], counters: dict[str, Any]) -> None:
         """Take over a state that was saved by a training of the same settings."""
@@ -61,12 +61,7 @@ class State:
         self.average.load_state_dict(_below(tensors, "average"))
         self.best, self.sums = _below(tensors, "best"), _below(tensors, "sums")
         self.losses.load(_below(tensors, "losses"))
-        slots: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _below(tensors, "optimizer").items():
-            number, _, slot = name.partition(".")
-            slots.setdefault(int(number), {})[slot] = tensor
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+        slots.take_over(self.optimizer, _below(tensors, "optimizer"), counters["optimizer"])
         self.step, self.best_epoch = counters["step"], counters["best_epoch"]
         score, loss = counters["best_score"]
         self.best_score, self.history = (score, loss), counters["history"]
@@ -76,17 +71,6 @@ class State:
     def epoch(self) -> int:
         """The current epoch: as many have ended as there are rows in the history."""
         return len(self.history)
-
-
-@torch.no_grad()
-def follow(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
-    """Move the average towards the weights; early on it forgets faster, so that it is not ruled by the start."""
-    decay = min(decay, (1 + step) / (10 + step))
-    for kept, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
-        if kept.is_floating_point() and decay > 0:
-            kept.lerp_(new, 1 - decay)
-        else:
-            kept.copy_(new)
 
 
 def _below(tensors: dict[str, Tensor], owner: str) -> dict[str, Tensor]:

@@ -20,8 +20,10 @@ from components.errors import UserError
 from components.losses.objective import Objective
 from components.models.outputs import Outputs
 from components.models.preprocessing import Normalise
+from components.training.averaging import after_step
 from components.training.settings import Recipe
-from components.training.state import State, follow
+from components.training.slimming import push_scales
+from components.training.state import State
 
 CHECK_EVERY = 20  # steps between looks at the loss: each look waits for the device
 
@@ -76,12 +78,13 @@ def train_step(job: Job, state: State, batch: Batch, normalise: Normalise, size:
     loss = total((losses * weights).sum() for (losses, _), weights in told) / weight
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
+    push_scales(state.network, job.recipe.slimming)
     if job.recipe.clip > 0:
         torch.nn.utils.clip_grad_norm_(state.network.parameters(), job.recipe.clip)
     state.optimizer.step()
     state.losses.settle()
     state.step += 1
-    follow(state.average, state.network, job.recipe.ema, state.step)
+    after_step(job.recipe.averaging, state.average, state.network, state.step)
     add_up(state, [({"loss": losses} | by_name, weights) for (losses, by_name), weights in told], weight)
     if state.step % CHECK_EVERY == 0:
         refuse_divergence(job, state, batch)

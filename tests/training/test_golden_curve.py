@@ -20,8 +20,10 @@ from components.data.mixing import draw_mixture
 from components.losses.objective import supervised
 from components.models.network import build_network
 from components.models.settings import Architecture
+from components.training.averaging_settings import Averaging
 from components.training.fitting import Goal, Surroundings, fit
-from components.training.settings import Optimizer, Recipe
+from components.training.optimizer_settings import Optimizer
+from components.training.settings import Recipe
 
 GOLDEN = Path(__file__).with_name("golden_curve.json")
 STEPS, PER_EPOCH, BATCH, SEED = 20, 5, 8, 3
@@ -32,7 +34,8 @@ COMMON = {"model": TINY, "epochs": STEPS // PER_EPOCH, "batch": BATCH, "precisio
 RECIPES = {
     "default": Recipe(**COMMON, sizes=(16,)),
     "busy": Recipe(**COMMON, sizes=(16, (20, 16)), optimizer=Optimizer(name="sgd", lr=0.05, weight_decay=1e-3),
-                   clip=0.5, ema=0.9, smoothing=0.0, task_weights={"hue": 0.25}, mix=Mix(mixup=0.4, cutmix=0.4)),
+                   clip=0.5, averaging=Averaging(decay=0.9), smoothing=0.0, task_weights={"hue": 0.25},
+                   mix=Mix(mixup=0.4, cutmix=0.4)),
 }
 
 
@@ -91,7 +94,7 @@ def written_out(dataset: Dataset, wish: Recipe) -> Told:
             torch.nn.utils.clip_grad_norm_(network.parameters(), wish.clip)
         optimizer.step()
         told.losses.append(loss.item())
-        decay = min(wish.ema, (2 + step) / (11 + step))
+        decay = min(wish.averaging.decay, (2 + step) / (11 + step))
         for kept, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
             kept.copy_(torch.lerp(kept, new, 1 - decay) if kept.is_floating_point() else new)
     told.weights = average.state_dict()

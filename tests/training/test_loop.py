@@ -14,10 +14,13 @@ from components.losses.objective import supervised
 from components.models.network import build_network
 from components.models.settings import Architecture
 from components.training import checkpoints
+from components.training.averaging import follow
 from components.training.fitting import Goal, Surroundings, fit
-from components.training.optimizers import build_optimizer, cosine_factor
-from components.training.settings import Optimizer, Recipe
-from components.training.state import State, follow
+from components.training.optimizer_settings import Optimizer
+from components.training.optimizers import build_optimizer
+from components.training.schedule_settings import Schedule
+from components.training.schedules import rate_factor
+from components.training.settings import Recipe
 from components.training.step import size_of
 
 TINY = Architecture(name="resnet18", options={"layers": [1, 1, 1, 1], "channels": [8, 8, 16, 16]}, dropout=0.2)
@@ -123,7 +126,7 @@ def test_the_average_follows_with_a_decay_that_starts_low():
 
 @pytest.mark.parametrize(("total", "warmup"), [(10, 0.0), (100, 0.08), (37, 0.5)])
 def test_the_rate_rises_in_a_line_falls_as_a_cosine_and_never_jumps(total, warmup):
-    factors = [cosine_factor(step, total, warmup) for step in range(total)]
+    factors = [rate_factor(Schedule(warmup=warmup), step, total, 7) for step in range(total)]
     rise = round(total * warmup)
     assert max(factors) <= 1.0 and factors[-1] == pytest.approx(0.0, abs=1e-12)
     steepest = max(1 / rise if rise else 0, math.pi / 2 / (total - rise))

@@ -21,7 +21,9 @@ from components.models.network import build_network
 from components.models.settings import Architecture
 from components.training.fitting import Goal, Surroundings, fit
 from components.training.loop import run
-from components.training.optimizers import build_optimizer, cosine_factor
+from components.training.optimizers import build_optimizer
+from components.training.schedule_settings import Schedule
+from components.training.schedules import rate_factor
 from components.training.settings import Recipe
 from components.training.state import State
 from components.training.step import Job
@@ -128,7 +130,7 @@ def test_the_recall_of_val_decides_the_quotas_that_the_model_reports(dataset, tm
 
 def test_epochs_may_change_in_length_and_the_rate_still_falls_from_one_to_nothing(dataset):
     worse = iter([1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0])
-    wish = recipe(sampler=Sampler(name="adaptive", refresh=1, smoothing=0.0), epochs=6, warmup=0.0)
+    wish = recipe(sampler=Sampler(name="adaptive", refresh=1, smoothing=0.0), epochs=6, schedule=Schedule(warmup=0.0))
 
     def recalls():
         value = next(worse)
@@ -145,8 +147,8 @@ def test_epochs_may_change_in_length_and_the_rate_still_falls_from_one_to_nothin
 @settings(max_examples=50, deadline=None)
 @given(lengths=st.lists(st.integers(1, 9), min_size=2, max_size=9), warmup=st.sampled_from([0.0, 0.1, 0.3]))
 def test_the_rate_never_leaps_from_one_epoch_to_the_next(lengths, warmup):
-    epochs = len(lengths)
-    rates = [cosine_factor(epoch * steps + place, epochs * steps, warmup) for epoch, steps in enumerate(lengths)
+    epochs, wish = len(lengths), Schedule(warmup=warmup)
+    rates = [rate_factor(wish, epoch * steps + place, epochs * steps, epochs) for epoch, steps in enumerate(lengths)
              for place in range(steps)]
     assert all(0 <= rate <= 1 for rate in rates)
     # Whole steps of warm-up round to whole steps of the epoch's own length, half a step each.

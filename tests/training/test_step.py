@@ -27,8 +27,9 @@ from components.models.network import build_network
 from components.models.preprocessing import Normalise, Preprocess
 from components.models.settings import Architecture
 from components.training.fitting import Goal, Surroundings, fit
+from components.training.optimizer_settings import Optimizer
 from components.training.optimizers import build_optimizer
-from components.training.settings import Optimizer, Recipe
+from components.training.settings import Recipe
 from components.training.state import State
 from components.training.step import Job, size_of, train_step
 
