@@ -94,7 +94,7 @@ def test_phases_are_equally_long_and_lower_each() -> None:
 
 
 def test_the_rule_of_five_phases_is_reproduced_by_ratios_and_steps() -> None:
-    """A flat tenth for 5 epochs of 85, then with s a quarter of the rest 1.5 s at 1 and s each at .1, .01; then .001."""
+    """A tenth for 5 epochs of 85, then, with s a quarter of the rest, 1.5 s at 1 and s each at .1, .01; then .001."""
     epochs, warm = 85, 5
     s = (epochs - warm) / 4
     ends = [warm, warm + int(1.5 * s), warm + int(2.5 * s), warm + int(3.5 * s)]
@@ -136,16 +136,15 @@ def test_regression_4_a_restart_anywhere_goes_on_with_the_same_rates(name: str) 
         assert [rate_factor(again, step, 108, 12) for step in range(begin, 108)] == whole[begin:]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(name=st.sampled_from(get_args(Name)), per_epoch=st.integers(1, 40))
 def test_the_share_of_epochs_counts_and_not_the_number_of_steps(name: str, per_epoch: int) -> None:
     """Where an epoch begins the rate is that of an epoch of any other length, up to a step's worth of slope."""
     wish = ONE_OF_EACH[name].model_copy(update={"warmup": 0.0})
-    fine = factors(wish, 4000, 12)
     slack = 2 * math.pi / 2 / (0.25 * 12 * per_epoch)
     for epoch in range(12):
         found = rate_factor(wish, epoch * per_epoch, 12 * per_epoch, 12)
-        near = fine[max(epoch * 4000 - 1, 0)], fine[epoch * 4000]
+        near = [rate_factor(wish, max(step, 0), 48_000, 12) for step in (epoch * 4000 - 1, epoch * 4000)]
         assert min(abs(found - one) for one in near) <= slack
         assert found >= 0
 
