@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample
+from torch.nn.functional import grid_sample
 
 from components.data.augment_settings import Augment
 from components.data.chance import sample_keys, uniforms
@@ -55,11 +55,20 @@ def draw_views(settings: Augment, seed: int, ids: NDArray[np.uint8], view: int |
 
 def render(pixels: Tensor, views: Views, size: tuple[int, int]) -> Tensor:
     """Turn stored pixels uint8 [N, H, W, 3] into views float32 [N, 3, h, w] in [0, 1]."""
-    images = pixels.permute(0, 3, 1, 2).float().div_(255.0)
-    grid = affine_grid(views.affine, [len(images), 3, *size], align_corners=False)
-    images = _sampled(images, grid, views.background)
+    images = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255.0)
+    images = _sampled(images, _grid(views.affine, size), views.background)
     images = torch.einsum("nij,njhw->nihw", views.colour[:, :, :3], images) + views.colour[:, :, 3, None, None]
-    return torch.where(_erased(views.box, size), 0.5, images.clamp_(0.0, 1.0))
+    return images.clamp_(0.0, 1.0).masked_fill_(_erased(views.box, size), 0.5)
+
+
+def _grid(affine: Tensor, size: tuple[int, int]) -> Tensor:
+    """Where the pixels of views look, [N, h, w, 2]: torch's affine_grid, summed from its rows and columns, is faster."""
+    y, x = (centres(side, affine.device) * 2 - 1 for side in size)
+    across, down = affine[:, :, 0, None] * x, affine[:, :, 1, None] * y + affine[:, :, 2, None]
+    grid = affine.new_empty(len(affine), *size, 2)
+    for axis in (0, 1):
+        torch.add(down[:, axis, :, None], across[:, axis, None, :], out=grid[..., axis])
+    return grid
 
 
 def _sampled(images: Tensor, grid: Tensor, background: str) -> Tensor:
@@ -120,11 +129,15 @@ def _boxes(settings: Augment, draws: NDArray[np.float64]) -> NDArray[np.float64]
 
 
 def _erased(box: Tensor, size: tuple[int, int]) -> Tensor:
-    y = (torch.arange(size[0], device=box.device) + 0.5) / size[0]
-    x = (torch.arange(size[1], device=box.device) + 0.5) / size[1]
+    y, x = (centres(side, box.device) for side in size)
     across = (x >= box[:, 0, None]) & (x < box[:, 2, None])
     down = (y >= box[:, 1, None]) & (y < box[:, 3, None])
     return (down[:, :, None] & across[:, None, :])[:, None]
+
+
+def centres(side: int, device: torch.device) -> Tensor:
+    """Where the centres of so many pixels in a row lie, shares of the whole, [side]."""
+    return (torch.arange(side, device=device) + 0.5) / side
 
 
 def _between(limits: tuple[float, float], draws: NDArray[np.float64]) -> NDArray[np.float64]:

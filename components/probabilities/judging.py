@@ -19,7 +19,7 @@ from components.storage.digests import value_digest
 Cells: TypeAlias = NDArray[Any]
 
 BATCH = 128
-PROGRAM = 2  # to be raised when the same settings come to mean other pixels
+PROGRAM = 3  # to be raised when the same settings come to mean other pixels
 
 
 @dataclass(frozen=True)
