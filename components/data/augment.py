@@ -62,7 +62,7 @@ def render(pixels: Tensor, views: Views, size: tuple[int, int]) -> Tensor:
 
 
 def _grid(affine: Tensor, size: tuple[int, int]) -> Tensor:
-    """Where the pixels of views look, [N, h, w, 2]: torch's affine_grid, summed from its rows and columns, is faster."""
+    """Where the pixels of views look, [N, h, w, 2]: as affine_grid has it, but summed from rows and columns."""
     y, x = (centres(side, affine.device) * 2 - 1 for side in size)
     across, down = affine[:, :, 0, None] * x, affine[:, :, 1, None] * y + affine[:, :, 2, None]
     grid = affine.new_empty(len(affine), *size, 2)
