@@ -56,6 +56,10 @@ def thresholds(about: About) -> Terms | None:
     if wish == Threshold():
         return None
     low, up = matrix(wish.low, about.task, "threshold.low"), matrix(wish.up, about.task, "threshold.up")
+    if (low >= up).any():
+        true, said = (about.task.classes[int(place)] for place in (low >= up).nonzero()[0])
+        raise UserError(f"loss.threshold of {about.task.name} leaves nothing between low and up where {true} is true "
+                        f"and {said} is said", "low is below up everywhere; a cost of 0 leaves a pair out")
     return lambda case: threshold_factor(case, low.to(case.logits), up.to(case.logits))
 
 

@@ -35,7 +35,8 @@ class Densities:
         average is corrected for its start like Adam's (https://arxiv.org/abs/1412.6980, section 3). Samples count as
         they weigh. Only what is going to be differentiated is remembered, once the step is settled.
         """
-        places = (case.lengths.double() * len(self.shares)).long().clamp_max(len(self.shares) - 1)
+        last = len(self.shares) - 1
+        places = (case.lengths.double().nan_to_num(1.0) * len(self.shares)).long().clamp_max(last)
         mass = case.weight.double()[:, None].expand_as(places)
         bins = [torch.where(places == place, mass, 0.0).sum() for place in range(len(self.shares))]
         found = ranks.total(torch.stack(bins))
@@ -45,6 +46,10 @@ class Densities:
         used = found > 0
         density = shares / (1 - self.momentum**steps).clamp_min(1 - self.momentum) * used.sum()
         return torch.where(used, 1 / density.where(used, 1.0), 0.0)[places].to(case.logits.dtype)
+
+    def forget(self) -> None:
+        """Begin a training: nothing seen yet."""
+        self.shares, self.steps, self.pending = torch.zeros_like(self.shares), torch.zeros_like(self.steps), None
 
     def settle(self) -> None:
         """Remember what the step has found; a step without a labelled sample changes nothing."""

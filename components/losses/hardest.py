@@ -17,18 +17,21 @@ def hardest_factor(case: Case, terms: Tensor, wish: Ohem, ranks: Ranks) -> Tenso
     found = terms.detach() if wish.by == "loss" else case.lengths
     hardness = found if wish.unit == "problem" else found.sum(dim=1, keepdim=True)
     counted = (case.weight > 0)[:, None].expand_as(hardness)
-    return kept(hardness.flatten(), counted.flatten(), wish.ratio, ranks).view_as(hardness)
+    weight = case.weight[:, None].expand_as(hardness).masked_fill(~counted, 0.0)
+    return kept(hardness.flatten(), weight.flatten(), wish.ratio, ranks).view_as(hardness)
 
 
-def kept(hardness: Tensor, counted: Tensor, ratio: float, ranks: Ranks) -> Tensor:
-    """n / k for the k hardest of n that are counted, else 0, [M]; k is ratio * n to the nearest, at least 1.
+def kept(hardness: Tensor, weight: Tensor, ratio: float, ranks: Ranks) -> Tensor:
+    """A factor for the k hardest of the n that have a weight, else 0, [M]; k is ratio * n to the nearest, at least 1.
 
-    hardness: [M]; counted: bool [M]. Of equals the first are kept. The mean over all is then the mean over the kept.
+    hardness, weight: [M]. Of equals the first are kept. The factor is all weight over the weight that is kept, n / k
+    where weights are alike, so that the weighted mean over all is that over the kept.
     """
-    everyone, start = ranks.everyone(hardness.masked_fill(~counted, -torch.inf))
+    everyone, start = ranks.everyone(hardness.masked_fill(weight <= 0, -torch.inf))
+    weights, _ = ranks.everyone(weight.double())
     order = everyone.argsort(descending=True, stable=True)
     place = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
-    count = (everyone > -torch.inf).sum()
-    share = (count.double() * ratio + 0.5).floor().clamp_min(1)
-    factor = torch.where(place < torch.minimum(share, count), count / share, 0.0)
+    count = (weights > 0).sum()
+    taken = (place < (count.double() * ratio + 0.5).floor().clamp_min(1)) & (weights > 0)
+    factor = torch.where(taken, weights.sum() / weights.where(taken, 0.0).sum(), 0.0)
     return factor[start : start + len(hardness)].to(hardness.dtype)

@@ -27,6 +27,14 @@ class Memory:
             variance.data = variance.data.to(device)
         return self
 
+    def forget(self) -> None:
+        """Begin a training: an objective that went through one before starts anew."""
+        for density in self.densities.values():
+            density.forget()
+        for variance in self.variances.values():
+            variance.data.zero_()
+            variance.grad = None
+
     def parameters(self) -> list[nn.Parameter]:
         """What the optimiser has to learn, without decay."""
         return [self.variances[name] for name in sorted(self.variances)]

@@ -69,14 +69,18 @@ def hard_loss(task: Task, logits: Tensor, labels: Tensor, smoothing: float = 0.0
     """Cross-entropy with the given labels, [N]; 0 where a sample has none.
 
     logits: [N, C]. labels: int64 [N] with -1 for none, or for `multi` float32 [N, C] with NaN rows for none (then the
-    mean over labels of binary cross-entropies). Smoothing moves that share of the target to the uniform distribution.
+    mean over labels of binary cross-entropies), or for others soft labels of the same form. Smoothing moves that share
+    of the target to the uniform distribution.
     """
-    if task.kind == "single":
+    if not labels.is_floating_point():
         return cross_entropy(logits, labels, ignore_index=-1, reduction="none", label_smoothing=smoothing)
-    known = ~labels.isnan().any(dim=1)
-    target = torch.nan_to_num(labels) * (1 - smoothing) + smoothing / 2
-    loss = binary_cross_entropy_with_logits(logits, target, reduction="none").mean(dim=1)
-    return torch.where(known, loss, 0.0)
+    given = torch.nan_to_num(labels).to(logits.dtype)
+    if task.kind == "single":
+        loss = cross_entropy(logits, given, reduction="none", label_smoothing=smoothing)
+    else:
+        target = given * (1 - smoothing) + smoothing / 2
+        loss = binary_cross_entropy_with_logits(logits, target, reduction="none").mean(dim=1)
+    return torch.where(labelled(labels), loss, 0.0)
 
 
 def task_factors(tasks: tuple[Task, ...], weights: Mapping[str, float]) -> dict[str, float]:

@@ -15,7 +15,7 @@ class Table(Settings):
     diagonal: float = Field(1.0, description="where the predicted class is the true one")
     other: float = Field(1.0, description="everywhere else")
     cells: dict[str, dict[str, float]] = Field(
-        {}, description="single pairs by name, {TRUE: {PREDICTED: 2.0}}")
+        {}, description="single pairs by the names of their classes, {TRUE: {PREDICTED: NUMBER}}")
     rows: tuple[tuple[float, ...], ...] = Field(
         (), description="all numbers, rows and columns in the order of the classes, instead of the other settings")
 
@@ -39,6 +39,9 @@ class Table(Settings):
 
 class Cost(Table):
     """What it costs to say the column's class where the row's is true; 1 everywhere is the plain loss."""
+
+    diagonal: float = Field(1.0, description="weight of samples whose class is the true one; 1 everywhere is plain")
+    other: float = Field(1.0, description="what every other class costs")
 
     @model_validator(mode="after")
     def _costs(self) -> "Cost":
@@ -77,6 +80,12 @@ class Ohem(Settings):
     unit: Literal["sample", "problem"] = Field(
         "sample", description="keep whole samples, or single ones of a sigmoid's binary problems")
 
+    @model_validator(mode="after")
+    def _effective(self) -> "Ohem":
+        if self.ratio == 1 and (self.by, self.unit) != ("loss", "sample"):
+            raise ValueError("a ratio below 1 beside by or unit: a ratio of 1 keeps all")
+        return self
+
 
 class Ghm(Settings):
     """Gradients are harmonised: what has a gradient that many others have counts less (GHM-C)."""
@@ -88,6 +97,8 @@ class Ghm(Settings):
     def _effective(self) -> "Ghm":
         if self.bins == 1:
             raise ValueError("bins of at least 2, or 0 to harmonise nothing")
+        if self.bins == 0 and self.momentum != type(self).model_fields["momentum"].default:
+            raise ValueError("bins above 0 beside momentum, e.g. 30: 0 harmonises nothing")
         return self
 
 

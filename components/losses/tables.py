@@ -40,5 +40,6 @@ def place_of(label: str, task: Task, name: str) -> int:
     """The number of a class; UserError where there is none of that name."""
     if label not in task.classes:
         raise UserError(f"loss.{name}.cells names {label}, which is no class of {task.name}",
-                        f"expected some of {', '.join(task.classes)}.{near(label, task.classes)}")
+                        f"expected some of {', '.join(task.classes[:20])}{', ...' if len(task.classes) > 20 else ''}."
+                        f"{near(label, task.classes)} Cells of one task alone stand below loss.tasks.{task.name}")
     return task.classes.index(label)

@@ -111,6 +111,7 @@ def fit(goal: Goal, dataset: Dataset, around: Surroundings) -> Fitted | None:
     place(network, around.device, goal.recipe.memory_format)
     state = State.fresh(network, build_optimizer(goal.recipe.optimizer, network))
     state.losses = memory_of(goal.objective).to(around.device)
+    state.losses.forget()
     if learnt := state.losses.parameters():
         state.optimizer.add_param_group({"params": learnt, "weight_decay": 0.0})
     checkpoints.restore(around.work, state)
@@ -245,9 +246,19 @@ def losses_of(recipe: Recipe, dataset: Dataset, name: str) -> Losses:
     """
     wish = Wish(recipe.loss, recipe.smoothing, recipe.task_weights)
     losses = build_losses(dataset.tasks, wish, class_counts(dataset, dataset.rows("train")))
-    for note in losses.notes:
+    for note in (*losses.notes, *twice_balanced(recipe, dataset)):
         print(f"warning: {name}: {note}", file=sys.stderr)
     return losses
+
+
+def twice_balanced(recipe: Recipe, dataset: Dataset) -> list[str]:
+    """What a user should know where both the sampler and the loss make up for how many images a class has."""
+    if recipe.sampler.name not in ("balanced", "adaptive"):
+        return []
+    parts = {task.name: recipe.loss.of(task.name) for task in dataset.tasks}
+    named = [name for name, one in parts.items() if one.adjust > 0 or one.balance > 0]
+    told = f"the sampler {recipe.sampler.name} and loss.adjust or loss.balance both make up for class frequencies of"
+    return [f"{told} {', '.join(named)}; the loss counts images, not how often they are drawn"] if named else []
 
 
 def labelled_rows(dataset: Dataset, split: str) -> NDArray[np.int64]:
