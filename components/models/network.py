@@ -30,7 +30,7 @@ def build_network(architecture: Architecture, tasks: tuple[Task, ...], size: tup
     """A freshly initialised network; each part draws from its own seed, so the order of tasks changes nothing."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(batch_seed(seed, "backbone"))
-        backbone = build_backbone(architecture.name, 3, architecture.options)
+        backbone = build_backbone(architecture.name, 3, architecture.options, size)
         width = embedding_width(backbone, 3, size)
         network = Network(backbone, width, tasks, architecture.dropout)
         for task in tasks:

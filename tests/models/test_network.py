@@ -21,8 +21,7 @@ NAMES = [
     "vit_tiny_patch16_224",
     "torchvision/shufflenet_v2_x0_5",
     "torchvision/densenet121",
-    "torchvision/swin_t",
-    "swin_tiny_patch4_window7_224",
+    pytest.param("torchvision/swin_t", marks=pytest.mark.slow),
 ]
 
 
