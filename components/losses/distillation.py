@@ -58,7 +58,12 @@ def blended(losses: Losses, targets: Teaching, how: tuple[float, float],
             judged[task.name] = torch.full_like(both, about, dtype=torch.bool)
         return total(losses, parts, judged)
 
-    return Remembering(objective, losses.memory)
+    return Remembering(objective, losses.memory, about_tasks)
+
+
+def about_tasks(batch: Batch) -> dict[str, Tensor]:
+    """Which samples a batch teaches each task: all, or none where it is about another."""
+    return {name: torch.full_like(batch.weight, batch.task in (None, name), dtype=torch.bool) for name in batch.labels}
 
 
 def filled(target: Tensor | Kept) -> tuple[Tensor, Tensor | Kept]:

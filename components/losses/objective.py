@@ -25,12 +25,23 @@ from components.models.outputs import Outputs
 Objective: TypeAlias = Callable[[Outputs, Batch], tuple[Tensor, dict[str, Tensor]]]
 
 
+def labelled(labels: Tensor) -> Tensor:
+    """Which samples have a label, bool [N]."""
+    return ~labels.isnan().any(dim=1) if labels.is_floating_point() else labels >= 0
+
+
+def with_labels(batch: Batch) -> dict[str, Tensor]:
+    """Which samples have a label, bool [N] by task."""
+    return {name: labelled(labels) for name, labels in batch.labels.items()}
+
+
 @dataclass(frozen=True)
 class Remembering:
-    """An objective that keeps something from step to step."""
+    """An objective that keeps something from step to step; taught: which samples teach each task, bool [N]."""
 
     judge: Objective
     memory: Memory
+    taught: Callable[[Batch], dict[str, Tensor]] = with_labels
 
     def __call__(self, outputs: Outputs, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """As the objective itself."""
@@ -40,6 +51,11 @@ class Remembering:
 def memory_of(objective: Objective) -> Memory:
     """What an objective keeps; nothing, of a plain function."""
     return objective.memory if isinstance(objective, Remembering) else Memory()
+
+
+def taught_by(objective: Objective, batch: Batch) -> dict[str, Tensor]:
+    """Which samples of a batch teach each task, bool [N]; of a plain function, those with a label."""
+    return objective.taught(batch) if isinstance(objective, Remembering) else with_labels(batch)
 
 
 @dataclass(frozen=True)
@@ -146,18 +162,13 @@ def total(losses: Losses, parts: dict[str, Tensor], judged: Mapping[str, Tensor]
     return weighted_sum(weighed, losses.factors), parts | shown
 
 
-def labelled(labels: Tensor) -> Tensor:
-    """Which samples have a label, bool [N]."""
-    return ~labels.isnan().any(dim=1) if labels.is_floating_point() else labels >= 0
-
-
 def trained(losses: Losses) -> Objective:
     """The objective of training on labels: the weighted sum over tasks of their losses."""
 
     def objective(outputs: Outputs, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         parts = {task.name: losses.of[task.name](wide(outputs.logits[task.name]), batch.labels[task.name], batch.weight)
                  for task in losses.tasks}
-        return total(losses, parts, {name: labelled(labels) for name, labels in batch.labels.items()})
+        return total(losses, parts, with_labels(batch))
 
     return Remembering(objective, losses.memory)
 

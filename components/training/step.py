@@ -17,7 +17,7 @@ from components.data.loader import Batch
 from components.data.mixing import draw_mixture, mix_images, shares
 from components.data.scales import size_at
 from components.errors import UserError
-from components.losses.objective import Objective
+from components.losses.objective import Objective, taught_by
 from components.models.outputs import Outputs
 from components.models.preprocessing import Normalise
 from components.training.averaging import after_step
@@ -72,7 +72,7 @@ def train_step(job: Job, state: State, batch: Batch, normalise: Normalise, size:
         images = images.contiguous(memory_format=torch.channels_last)
     parts = shares(on_device(batch, job.device), mixture)
     with torch.autocast(job.device.type, torch.bfloat16, enabled=job.recipe.precision == "bf16"):
-        outputs: Outputs = state.network(images)
+        outputs: Outputs = state.network(images, taught(job, parts))
     told = [(job.objective(outputs, part), part.weight) for part in parts]
     weight = total(weights.sum() for _, weights in told).clamp_min(1e-12)  # samples of weight 0 teach nothing: no error
     loss = total((losses * weights).sum() for (losses, _), weights in told) / weight
@@ -88,6 +88,14 @@ def train_step(job: Job, state: State, batch: Batch, normalise: Normalise, size:
     add_up(state, [({"loss": losses} | by_name, weights) for (losses, by_name), weights in told], weight)
     if state.step % CHECK_EVERY == 0:
         refuse_divergence(job, state, batch)
+
+
+def taught(job: Job, parts: list[Batch]) -> dict[str, Tensor] | None:
+    """Which images teach each task, alone or as a part of a mixture, bool [N]; None where no head has a norm."""
+    if job.recipe.model.head.kind == "linear":
+        return None
+    known = [(taught_by(job.objective, part), part.weight > 0) for part in parts]
+    return {name: torch.stack([by_task[name] & counts for by_task, counts in known]).any(dim=0) for name in known[0][0]}
 
 
 def views_of(augment: Augment, seed: int, dataset: Dataset, batch: Batch, size: tuple[int, int],
