@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from components.errors import UserError
-from components.models.backbones import blind, unknown
+from components.models.refusals import blind, unknown
 
 # Families whose way to the last map is spelt differently from `features`: the parts, one after the other.
 STAGES: dict[str, tuple[str, ...]] = {

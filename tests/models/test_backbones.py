@@ -6,7 +6,8 @@ import torch
 from torchvision import models as torchvision_models
 
 from components.errors import UserError
-from components.models.backbones import build_backbone, embedding_width, token_grid
+from components.models.backbones import build_backbone, embedding_width
+from components.models.timm_backbones import token_grid
 
 SMALL = {
     "resnext101_32x8d": {"layers": [1, 1, 1, 1]}, "densenet121": {"block_config": [1, 1, 1, 1]},
