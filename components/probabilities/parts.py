@@ -80,6 +80,9 @@ def is_whole(folder: Path, key: str, name: str) -> bool:
 
 
 def mapped_part(folder: Path, name: str) -> NDArray[Any]:
-    """The array of a part, mapped into memory."""
-    array: NDArray[Any] = np.load(folder / name, mmap_mode="r", allow_pickle=False)
+    """The array of a part, mapped into memory; UserError where the file is no array."""
+    try:
+        array: NDArray[Any] = np.load(folder / name, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        raise UserError(f"{folder / name} is no array of numpy: {error}", REMEDY) from None
     return array
