@@ -203,3 +203,21 @@ def test_the_choice_and_its_cost_are_said_and_jpeg_serves_as_well(
     assert differences.max() < 6
     kept = [sniff(path.read_bytes()) == "JPEG" for path in paths]  # drawn at 40 pixels: they are small JPEGs already
     assert (differences[kept] == 0).all() and (differences[~np.array(kept)] > 0).all()
+
+
+def test_near_copies_that_a_policy_allows_share_a_cluster_and_other_samples_have_none(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(drawn(), tmp_path / "raw", ignore=shutil.ignore_patterns(receipts.NAME)))
+    with (folder / "labels.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    first = next(row for row in rows if row["split"] == "train" and row["path"].endswith(".png"))
+    with Image.open(folder / first["path"]) as image:
+        image.convert("RGB").resize((80, 80)).save(folder / "larger.png")
+    with (folder / "labels.csv").open("a", newline="") as stream:
+        csv.DictWriter(stream, list(rows[0])).writerow({**first, "path": "larger.png"})
+    validated(tmp_path, folder, validate={"policies": {"near_duplicate": "allow"}})
+    indexed(tmp_path, folder)
+    samples = Dataset.open(tmp_path / "dataset").samples
+    clusters = samples.set_index("path")["cluster"]
+    assert clusters["larger.png"] == clusters[first["path"]] != ""
+    assert (clusters == clusters["larger.png"]).sum() == 2
+    assert clusters.isna().sum() > len(samples) / 2

@@ -52,8 +52,8 @@ class Dataset:
 
     @cached_property
     def samples(self) -> pd.DataFrame:
-        """The whole table: id, path, split, one column a task, optional identity, camera, group, weight, and width and
-        height of the files."""
+        """The whole table: id, path, split, one column a task, optional identity, camera, group, weight and
+        cluster (of near duplicates), and width and height of the files."""
         return pd.read_parquet(self.path / "samples.parquet")
 
     @cached_property

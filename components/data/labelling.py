@@ -12,7 +12,8 @@ from components.data.manifest import write_table
 from components.data.reading import labels_of
 from components.data.tasks import Task
 
-OPTIONAL = {"identity": pa.string(), "camera": pa.string(), "group": pa.string(), "weight": pa.float64()}
+OPTIONAL = {"identity": pa.string(), "camera": pa.string(), "group": pa.string(), "weight": pa.float64(),
+            "cluster": pa.string()}  # of near duplicates
 
 
 def in_order(rows: pd.DataFrame) -> pd.DataFrame:
@@ -40,7 +41,7 @@ def merged(samples: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
 
 def write_samples(path: Path, samples: pd.DataFrame, tasks: Sequence[Task]) -> None:
     """Write samples.parquet."""
-    optional = {name: kind for name, kind in OPTIONAL.items() if samples[name].notna().any()}
+    optional = {name: kind for name, kind in OPTIONAL.items() if name in samples and samples[name].notna().any()}
     types = {"id": pa.string(), "path": pa.string(), "split": pa.string()}
     types |= {task.name: pa.int32() if task.kind == "single" else pa.list_(pa.int32()) for task in tasks}
     types |= optional | {"width": pa.int32(), "height": pa.int32()}
