@@ -79,6 +79,7 @@ class Run:
 
     key: str = ""
     work: Path = Path()
+    reports: Path | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     terminated: bool = False
     deferring: bool = False
@@ -94,6 +95,12 @@ def work_folder() -> Path:
         return Path(tempfile.mkdtemp(prefix="stillhouse-"))
     run.work.mkdir(parents=True, exist_ok=True)
     return run.work
+
+
+def report_folder() -> Path | None:
+    """The folder for what is told of the current run and is no artifact; None where no run is active."""
+    run = _current.get()
+    return None if run is None else run.reports
 
 
 def note(name: str, value: Any) -> None:
@@ -158,6 +165,7 @@ def perform(job: Job, run: Run) -> dict[str, Any]:
     values, runtime, name = job.settings.digestible(), runtime_of(job.settings), job.step.name
     run.key = receipts.key(name, job.section, values, digests)
     run.work = Path(runtime.work) / run.key[:32]
+    run.reports = Path(runtime.reports) / job.section
     with child_run(job.section, name, runtime, values, digests, roots) as child:
         job.step.function(job.settings, **grouped(job.step.ports, job.inputs), **job.written)
         refuse_changes(job.inputs, before, digests)

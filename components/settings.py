@@ -74,7 +74,13 @@ class Runtime(Settings):
     reports: str = Field("reports", description="folder for run.json, the facts that are no artifact")
     tracking: bool = Field(True, description="send runs to MLflow (MLFLOW_TRACKING_URI, or sqlite:///mlflow.db)")
     experiment: str = Field("stillhouse", description="name of the MLflow experiment")
-    checkpoint_seconds: float = Field(30.0, gt=0, description="longest time that a kill can cost a training step")
+    checkpoint_seconds: float = Field(30.0, gt=0, description=(
+        "time between saved states of a training; more where saving is slow, but never beyond 60 s or 1 % of the run"))
+    keep: int = Field(0, ge=0, description=(
+        "epochs between models that are kept in WORK/../kept, beside the best and the last; 0 keeps none"))
+    tensorboard: str = Field("", description="folder for TensorBoard's files of trainings; empty writes none")
+    diverged: float = Field(5.0, ge=0, description=(
+        "a loss that stays above this many times its start stops the training; 0: only one that is no number does"))
 
 
 Seed = Annotated[int, From("seed"), Field(ge=0, lt=2**63, description="the one source of chance")]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.contract import note, work_folder
+from components.contract import note, report_folder, work_folder
 from components.progress import progress
 from components.settings import Runtime
 from components.tracking.journal import log_metrics
@@ -17,13 +17,20 @@ if TYPE_CHECKING:
 
 def surroundings(runtime: Runtime, label: str, stop: Callable[[], bool]) -> "Surroundings":
     """Device, threads, work folder, progress and tracking of a training step."""
+    from components.training.board import Board
+    from components.training.curves import Curves
     from components.training.devices import pick_device, use_threads
-    from components.training.fitting import Surroundings
+    from components.training.fitting import Keep, Surroundings
 
     use_threads(runtime.threads)
-    return Surroundings(pick_device(runtime.device), work_folder(), stop, log_metrics,
+    work, reports = work_folder(), report_folder()
+    name = label if reports is None else reports.name
+    board = Board(Path(runtime.tensorboard) / name) if runtime.tensorboard else None
+    kept = Path(runtime.work).parent / "kept" / name / work.name[:12]
+    return Surroundings(pick_device(runtime.device), work, stop, log_metrics,
                         lambda batches, total: progress(batches, total, label),
-                        runtime.workers, runtime.checkpoint_seconds)
+                        runtime.workers, runtime.checkpoint_seconds, Curves(reports, work.name, board),
+                        runtime.diverged, Keep(runtime.keep, kept))
 
 
 def write_fitted(fitted: "Fitted", model: Path, metrics: Path, curves: Path) -> None:

@@ -2,6 +2,10 @@
 
 import json
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
@@ -11,6 +15,38 @@ from components.storage.digests import file_digest
 from components.training.state import State
 
 KEPT = 2
+COSTLY = 20  # at most one part in so many of the time goes into saving, as long as a kill costs no more than
+BEARABLE, SHARE = 60.0, 0.01  # the longer of so many seconds and this share of the run
+
+
+@dataclass
+class Rhythm:
+    """When the next state is due. seconds: between two. left: steps that are expected from `step` on."""
+
+    seconds: float
+    left: int
+    step: int
+    clock: Callable[[], float] = time.monotonic
+    cost: float = 0.0
+    began: float = field(init=False)
+    saved: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.began = self.saved = self.clock()
+
+    def due(self, step: int) -> bool:
+        """Whether to save before a step."""
+        now = self.clock()
+        run = (now - self.began) * self.left / max(step - self.step, 1)
+        pause = max(self.seconds, min(COSTLY * self.cost, max(BEARABLE, SHARE * run)))
+        return now - self.saved > pause
+
+    def time(self, save: Callable[[], None]) -> None:
+        """Save, and remember how long it took."""
+        began = self.clock()
+        save()
+        self.saved = self.clock()
+        self.cost = self.saved - began
 
 
 def save(folder: Path, state: State) -> None:
@@ -18,17 +54,24 @@ def save(folder: Path, state: State) -> None:
     target = folder / f"state-{state.step:09d}"
     if target.exists():
         return
-    with atomic.private([target]) as (private,):
+    with sealed(target) as private:
         private.mkdir()
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors().items()}
         save_file(tensors, private / "tensors.safetensors")
         (private / "counters.json").write_text(json.dumps(state.counters()), encoding="utf-8")
+    for old in _newest_first(folder)[KEPT:]:
+        atomic.remove(old)
+
+
+@contextmanager
+def sealed(target: Path) -> Iterator[Path]:
+    """A private path to make a folder at, which then gets the digests of its files, is flushed and put into place."""
+    with atomic.private([target]) as (private,):
+        yield private
         digests = {path.name: file_digest(path) for path in private.iterdir()}
         (private / "digests.json").write_text(json.dumps(digests), encoding="utf-8")
         atomic.flush(private)
         atomic.move_into_place(private, target)
-    for old in _newest_first(folder)[KEPT:]:
-        atomic.remove(old)
 
 
 def restore(folder: Path, state: State) -> bool:

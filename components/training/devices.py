@@ -2,12 +2,13 @@
 
 import os
 import re
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from components.errors import UserError
 
@@ -29,7 +30,12 @@ def pick_device(wish: str) -> torch.device:
 
 
 def pick_precision(wish: str, device: str, name: str) -> str:
-    """bf16 where the hardware has it and the family gains by it; measured in `benchmarks/`."""
+    """bf16 where the hardware has it and the family gains by it; measured in `benchmarks/`.
+
+    UserError for fp16 without a GPU: on a CPU it is slower than fp32, and its small range is nowhere worth the trouble.
+    """
+    if wish == "fp16" and device != "cuda":
+        raise UserError("precision is fp16, which is for GPUs", "set it to auto, bf16 or fp32")
     if wish != "auto":
         return wish
     if device == "cuda":
@@ -55,13 +61,35 @@ def cpu_has_bf16() -> bool:
     return re.search(r"^flags\s*:.*\b(avx512_bf16|amx_bf16)\b", flags, re.MULTILINE) is not None
 
 
+def pick_compile(wish: str, device: str) -> str:
+    """Nothing compiles unasked: on a CPU it never pays back, and every input size costs a minute anew."""
+    return "off" if wish == "auto" else wish
+
+
+def compiled(network: nn.Module, wish: str) -> Callable[..., Any] | None:
+    """What stands for a network in training: its compiled form, which shares its weights, where it is asked for."""
+    if wish != "on":
+        return None
+    found: Callable[..., Any] = torch.compile(network)
+    return found
+
+
 def resolve(recipe: "Recipe", device: str) -> "Recipe":
     """A recipe with every `auto` replaced by what it stands for on a device."""
     name, kind = recipe.model.name, pick_device(device).type
     return recipe.model_copy(update={
         "precision": pick_precision(recipe.precision, kind, name),
         "memory_format": pick_memory_format(recipe.memory_format, kind, name),
+        "compile": pick_compile(recipe.compile, kind),
     })
+
+
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def arithmetic(precision: str, device: torch.device) -> torch.autocast:
+    """The context in which a network computes in some precision."""
+    return torch.autocast(device.type, HALF.get(precision), enabled=precision in HALF)
 
 
 def use_threads(wish: int) -> None:

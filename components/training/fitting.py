@@ -25,11 +25,13 @@ from components.losses.frequencies import class_counts
 from components.losses.objective import Losses, Objective, Wish, build_losses, memory_of
 from components.models.artifact import count_parameters, save_model, save_weights
 from components.models.backbones import embedding_width
-from components.models.inference import network_logits
+from components.models.inference import Stopped, network_logits
 from components.models.network import Network, build_network
 from components.models.preprocessing import Normalise, Preprocess, geometry_head
 from components.training import checkpoints
-from components.training.devices import place
+from components.training.curves import Curves
+from components.training.devices import compiled, place
+from components.training.divergence import Diverged
 from components.training.loop import run
 from components.training.optimizers import build_optimizer
 from components.training.settings import Recipe
@@ -41,10 +43,20 @@ STRETCH = 0.05  # the logarithm of a change of proportions that is worth a word
 
 
 @dataclass(frozen=True)
+class Keep:
+    """Which models are kept beside the best and the last: those of every so many epochs, 0 for none; and where."""
+
+    every: int = 0
+    folder: Path = Path()
+
+
+@dataclass(frozen=True)
 class Surroundings:
     """What a training needs of the program around it.
 
-    work: folder for checkpoints. stop: whether termination was asked for. report: metrics of an epoch go here.
+    work: folder for checkpoints. stop: whether termination was asked for. report: metrics of an epoch go here. curves:
+    and, with those of every look at the loss, here. diverged: a loss so many times its first mean is too high; 0: none
+    is.
     """
 
     device: torch.device
@@ -54,6 +66,9 @@ class Surroundings:
     show: Callable[[Iterator[Moment], int], Iterator[Moment]]
     workers: int = 0
     save_seconds: float = 30.0
+    curves: Curves = field(default_factory=Curves)
+    diverged: float = 5.0
+    keep: Keep = Keep()
 
 
 @dataclass(frozen=True)
@@ -114,17 +129,20 @@ def fit(goal: Goal, dataset: Dataset, around: Surroundings) -> Fitted | None:
     state.losses.forget()
     if learnt := state.losses.parameters():
         state.optimizer.add_param_group({"params": learnt, "weight_decay": 0.0})
+    state.scaler = torch.amp.GradScaler(around.device.type, enabled=goal.recipe.precision == "fp16")
+    state.forward, state.alarm.bound = compiled(network, goal.recipe.compile), around.diverged
     checkpoints.restore(around.work, state)
+    around.curves.begin(state.step)
     normalise = Normalise.named(goal.recipe.model.normalisation)
     preprocess = Preprocess(dataset.size, size, normalise).to(around.device)
     pool = gather(dataset, rows, goal.recipe.sampler, goal.recipe.batch, goal.seed)
     watch = _Watch(goal, dataset, around, state, preprocess, labelled_rows(dataset, "val"), pool)
     job = Job(dataset, rows, goal.recipe, goal.objective, goal.seed, around.device, goal.view_of, watch.after_epoch,
-              lambda now: checkpoints.save(around.work, now), around.stop, around.show,
-              around.workers, around.save_seconds, lambda: watch.recalls, goal.factor)
+              watch.save, around.stop, around.show,
+              around.workers, around.save_seconds, lambda: watch.recalls, goal.factor, around.curves.add)
     for note in [*sampler_notes(watch.pool, watch.rows, dataset), *goal.recipe.schedule.notes(goal.recipe.epochs)]:
         print(f"warning: {goal.name}: {note}", file=sys.stderr)
-    return watch.finish() if run(job, state) else None
+    return watch.to_the_end(job)
 
 
 def refuse_sizes(goal: Goal, network: Network, stored: tuple[int, int]) -> None:
@@ -172,27 +190,54 @@ class _Watch:
     preprocess: Preprocess
     rows: NDArray[np.int64]
     pool: Pool
-    since: float = 0.0
+    since: tuple[float, int] = (0.0, 0)
     recalls: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.since = time.monotonic(), self.state.step
+
     def after_epoch(self, epoch: int, figures: dict[str, float]) -> dict[str, float]:
+        speed = self._speed()
         found = self._validate(self.state.average) if len(self.rows) else {}
         score = (found.get("val/accuracy", 0.0), -found.get("val/loss", 0.0))
         if self.goal.recipe.select == "last" or not self.state.best or score > self.state.best_score:
             self.state.best = {name: tensor.clone() for name, tensor in self.state.average.state_dict().items()}
             self.state.best_score, self.state.best_epoch = score, epoch
-        now = time.monotonic()
-        speed = {"images_per_second": self._images() / (now - self.since)} if self.since else {}
-        self.since = now
-        rate = {"learning_rate": self.state.optimizer.param_groups[0]["lr"]}
-        self.around.report(figures | found | speed | rate, epoch + 1)
+        told = figures | found | speed
+        self.around.report(told, epoch + 1)
+        self.around.curves.add(self.state.step, told, epoch + 1)
+        if self.around.keep.every and (epoch + 1) % self.around.keep.every == 0:
+            self._keep(epoch)
+        self.since = time.monotonic(), self.state.step
         return found
 
-    def _images(self) -> int:
-        return (self.state.step - self.state.began) * self.goal.recipe.batch
+    def _speed(self) -> dict[str, float]:
+        """Images a second since the epoch began here, evaluation aside, and the most memory that a GPU held."""
+        began, step = self.since
+        images = (self.state.step - step) * self.goal.recipe.batch
+        told = {"images_per_second": images / (time.monotonic() - began)} if images else {}
+        if self.around.device.type == "cuda":
+            told["gpu_memory_gib"] = torch.cuda.max_memory_allocated(self.around.device) / 2**30
+        return told
+
+    def save(self, state: State) -> None:
+        """Write a checkpoint; Diverged instead, where there is nothing left to go on from."""
+        state.alarm.refuse_nonsense(self.dataset.ids)
+        checkpoints.save(self.around.work, state)
+
+    def to_the_end(self, job: Job) -> Fitted | None:
+        """Run the loop and finish; None where it was stopped before (its state is saved)."""
+        try:
+            return self.finish() if run(job, self.state) else None
+        except Stopped:  # after the last step
+            self.save(self.state)
+            return None
+        except Diverged as error:
+            self.around.curves.keep_failure(error.cause, error.ids)
+            raise
 
     def _validate(self, network: Any) -> dict[str, float]:
-        logits = network_logits(network, self.preprocess, self.dataset, self.rows)
+        logits = network_logits(network, self.preprocess, self.dataset, self.rows, stop=self.around.stop)
         found: dict[str, float] = {}
         for task in self.dataset.tasks:
             labels = self.dataset.labels(task)[self.rows]
@@ -214,15 +259,21 @@ class _Watch:
         network.load_state_dict(self.state.best)
         network.float().eval()
         assert isinstance(network, Network)
-        logits = network_logits(network, self.preprocess, self.dataset, self.rows)
+        slimming = prunable(network) if self.goal.recipe.slimming > 0 else {}
+        return Fitted(network, self._head(network, self.state.best_epoch), self.state.history, last, slimming)
+
+    def _keep(self, epoch: int) -> None:
+        network = self.state.average
+        assert isinstance(network, Network)
+        with checkpoints.sealed(self.around.keep.folder / f"epoch-{epoch + 1:04d}") as folder:
+            save_model(folder, self._head(network, epoch), network.state_dict())
+
+    def _head(self, network: Network, epoch: int) -> dict[str, Any]:
+        logits = network_logits(network, self.preprocess, self.dataset, self.rows, stop=self.around.stop)
         temperatures = {
             task.name: fit_temperature(logits[task.name], self.dataset.labels(task)[self.rows], task.kind,
                                        f"{self.goal.name}, {task.name}")
             for task in self.dataset.tasks}
-        slimming = prunable(network) if self.goal.recipe.slimming > 0 else {}
-        return Fitted(network, self._head(network, temperatures), self.state.history, last, slimming)
-
-    def _head(self, network: Network, temperatures: dict[str, float]) -> dict[str, Any]:
         recipe = self.goal.recipe
         size = size_of(recipe, recipe.epochs - 1, self.dataset.size)
         return {
@@ -233,7 +284,7 @@ class _Watch:
                                       recipe.model.normalisation),
             "calibration": {name: {"temperature": value} for name, value in temperatures.items()},
             "parameters": count_parameters(network),
-            "training": {"epochs": recipe.epochs, "best_epoch": self.state.best_epoch + 1,
+            "training": {"epochs": recipe.epochs, "best_epoch": epoch + 1,
                          "precision": recipe.precision, "val": self._validate(network) if len(self.rows) else {},
                          **({"quotas": by_class(self.pool, self.state.sampler)} if self.state.sampler else {})},
         }

@@ -1,6 +1,5 @@
 """THE loop: one path for every objective, sampler, device and precision."""
 
-import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -8,7 +7,10 @@ import numpy as np
 from components.data.loader import Batches, load
 from components.data.samplers.choice import KINDS, turns
 from components.data.samplers.pool import Pool, Rows, gather
+from components.models.inference import Stopped
 from components.models.preprocessing import Normalise
+from components.training.checkpoints import Rhythm
+from components.training.curves import figures_of
 from components.training.norms import settle_average
 from components.training.optimizers import set_rate
 from components.training.schedules import rate_factor
@@ -21,18 +23,28 @@ def run(job: Job, state: State) -> bool:
 
     The rate follows the share of epochs that is done, so an epoch may have more or fewer steps than the one before.
     """
+    try:
+        return _go_on(job, state)
+    except Stopped:  # within an evaluation, which the next process begins again
+        job.save(state)
+        return False
+
+
+def _go_on(job: Job, state: State) -> bool:
     recipe, pool = job.recipe, gather(job.dataset, job.rows, job.recipe.sampler, job.recipe.batch, job.seed)
     if not state.sampler:
         state.sampler = KINDS[recipe.sampler.name].begin(pool)
     normalise = Normalise.named(recipe.model.normalisation).to(job.device)
-    saved = time.monotonic()
-    for place, steps, batch in job.show(_remaining(job, state, pool), _expected(job, state, pool)):
+    left = _expected(job, state, pool)
+    if state.step - state.began == _steps(state, pool):  # the process before ended within the evaluation
+        end_epoch(job, state, pool)
+    rhythm = Rhythm(job.save_seconds, left, state.step)
+    for place, steps, batch in job.show(_remaining(job, state, pool), left):
         if job.stop():
             job.save(state)
             return False
-        if time.monotonic() - saved > job.save_seconds:
-            job.save(state)
-            saved = time.monotonic()
+        if rhythm.due(state.step):
+            rhythm.time(lambda: job.save(state))
         done, total = state.epoch * steps + place, recipe.epochs * steps
         factor = rate_factor(recipe.schedule, done, total, recipe.epochs)
         set_rate(state.optimizer, recipe.optimizer.lr * factor)
@@ -44,11 +56,15 @@ def run(job: Job, state: State) -> bool:
 
 def end_epoch(job: Job, state: State, pool: Pool) -> None:
     """Turn the sums into figures, let the caller evaluate, add a row to the history, and let the sampler look back."""
-    epoch, weight = state.epoch, float(state.sums["weight"])
-    figures = {f"train/{name}": float(total) / weight for name, total in state.sums.items() if name != "weight"}
+    state.alarm.refuse_nonsense(job.dataset.ids)
+    epoch, figures = state.epoch, figures_of(state.sums)
+    figures["learning_rate"] = state.rate
+    if state.settled == epoch:
+        settle_average(job, state)
+        state.settled += 1
+    found = job.after_epoch(epoch, figures)  # it may be Stopped, so nothing is changed before that would be done twice
+    state.history.append({"epoch": epoch + 1, **figures, **found})
     state.sums = {}
-    settle_average(job, state)
-    state.history.append({"epoch": epoch + 1, **figures, **job.after_epoch(epoch, figures)})
     state.sampler = KINDS[job.recipe.sampler.name].after(pool, epoch, state.sampler, job.recalls())
     state.began = state.step
 
@@ -73,7 +89,11 @@ def _views(job: Job, turn: Rows) -> Rows:
     return np.array([job.view_of(int(number)) for number in asked], np.int64)[places]
 
 
+def _steps(state: State, pool: Pool) -> int:
+    """How many steps the current epoch has."""
+    return len(KINDS[pool.wish.name].plan(pool, state.epoch, state.sampler))
+
+
 def _expected(job: Job, state: State, pool: Pool) -> int:
     """How many steps are left if every epoch has as many as this one."""
-    steps = len(KINDS[job.recipe.sampler.name].plan(pool, state.epoch, state.sampler))
-    return (job.recipe.epochs - state.epoch) * steps - (state.step - state.began)
+    return (job.recipe.epochs - state.epoch) * _steps(state, pool) - (state.step - state.began)

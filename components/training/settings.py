@@ -51,8 +51,11 @@ class Recipe(Settings):
     augment: Augment = Augment()
     mix: Mix = Mix()
     scales: Scales = Scales()
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="arithmetic of convolutions in training")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description=(
+        "arithmetic of convolutions in training; fp16, with scaled gradients, on GPUs; `stillhouse tune` measures"))
     memory_format: Literal["auto", "contiguous", "channels_last"] = Field("auto", description="layout of images")
+    compile: Literal["auto", "off", "on"] = Field("auto", description=(
+        "let torch.compile make the network's code, which costs minutes and pays on GPUs; auto: off"))
 
     @model_validator(mode="after")
     def _batch_fits(self) -> "Recipe":

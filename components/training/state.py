@@ -1,6 +1,7 @@
 """Everything a training needs to go on after an interruption, as tensors and plain numbers."""
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from components.data.samplers.pool import Memory
 from components.losses.memory import Memory as LossMemory
 from components.training import slots
+from components.training.divergence import Alarm
 
 
 @dataclass
@@ -18,7 +20,9 @@ class State:
 
     sums: sums over the current epoch (`loss`, `weight`, parts by name), float64 tensors. history: one row an epoch.
     began: the first step of the current epoch. sampler: what the sampler remembers from the epochs before. losses: what
-    the objective keeps from step to step.
+    the objective keeps from step to step. forward: what stands for the network in training, e.g. its compiled form,
+    which shares its weights. scaler: of gradients, for fp16. alarm: what watches the loss. rate: of the latest
+    step. settled: epochs whose end the average has taken in.
     """
 
     network: nn.Module
@@ -33,6 +37,11 @@ class State:
     began: int = 0
     sampler: Memory = field(default_factory=dict)
     losses: LossMemory = field(default_factory=LossMemory)
+    forward: Callable[..., Any] | None = None
+    scaler: torch.amp.GradScaler = field(default_factory=lambda: torch.amp.GradScaler("cpu", enabled=False))
+    alarm: Alarm = field(default_factory=Alarm)
+    rate: float = 0.0
+    settled: int = 0
 
     @classmethod
     def fresh(cls, network: nn.Module, optimizer: torch.optim.Optimizer) -> "State":
@@ -51,9 +60,10 @@ class State:
 
     def counters(self) -> dict[str, Any]:
         """What is no tensor."""
-        return {"step": self.step, "history": self.history, "began": self.began, "sampler": self.sampler,
-                "best_epoch": self.best_epoch, "best_score": list(self.best_score),
-                "optimizer": slots.numbers_of(self.optimizer)}
+        return {"step": self.step, "rate": self.rate, "history": self.history, "began": self.began,
+                "settled": self.settled, "sampler": self.sampler, "best_epoch": self.best_epoch,
+                "best_score": list(self.best_score), "optimizer": slots.numbers_of(self.optimizer),
+                "scaler": self.scaler.state_dict(), "alarm": self.alarm.counters()}
 
     def restore(self, tensors: dict[str, Tensor], counters: dict[str, Any]) -> None:
         """Take over a state that was saved by a training of the same settings."""
@@ -62,10 +72,12 @@ class State:
         self.best, self.sums = _below(tensors, "best"), _below(tensors, "sums")
         self.losses.load(_below(tensors, "losses"))
         slots.take_over(self.optimizer, _below(tensors, "optimizer"), counters["optimizer"])
-        self.step, self.best_epoch = counters["step"], counters["best_epoch"]
+        self.step, self.rate, self.best_epoch = counters["step"], counters["rate"], counters["best_epoch"]
         score, loss = counters["best_score"]
         self.best_score, self.history = (score, loss), counters["history"]
-        self.began, self.sampler = counters["began"], counters["sampler"]
+        self.began, self.settled, self.sampler = counters["began"], counters["settled"], counters["sampler"]
+        self.scaler.load_state_dict(counters["scaler"])
+        self.alarm.restore(counters["alarm"])
 
     @property
     def epoch(self) -> int:

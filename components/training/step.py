@@ -16,22 +16,27 @@ from components.data.dataset import Dataset
 from components.data.loader import Batch
 from components.data.mixing import draw_mixture, mix_images, shares
 from components.data.scales import size_at
-from components.errors import UserError
 from components.losses.objective import Objective, taught_by
 from components.models.outputs import Outputs
 from components.models.preprocessing import Normalise
 from components.training.averaging import after_step
+from components.training.devices import arithmetic
+from components.training.divergence import LOOK_EVERY, Taken
 from components.training.settings import Recipe
 from components.training.slimming import push_scales
 from components.training.state import State
 
-CHECK_EVERY = 20  # steps between looks at the loss: each look waits for the device
+NORM_EVERY = 10  # steps between looks at the gradient's norm where nothing is clipped by it
 
 # (epoch, training figures of the epoch) -> figures to add; it may keep the weights as the best.
 AfterEpoch: TypeAlias = Callable[[int, dict[str, float]], dict[str, float]]
 
 # (place in the epoch, number of steps of the epoch, batch)
 Moment: TypeAlias = tuple[int, int, Batch]
+
+
+def quiet(step: int, figures: dict[str, float]) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Job:
     view_of: epoch -> view to look at; larger numbers ask for views of a sample's further visits in an epoch. save:
     write a checkpoint. stop: whether to end at the next step. show: wraps the batches to show progress. recalls: of
     classes on the validation split after the latest epoch, by task, [C], NaN where it lacks one. factor: epoch ->
-    factors on the weights of all samples, float32 [len(dataset)].
+    factors on the weights of all samples, float32 [len(dataset)]. told: step and figures of a look at the loss.
     """
 
     dataset: Dataset
@@ -59,6 +64,7 @@ class Job:
     save_seconds: float = 30.0
     recalls: Callable[[], dict[str, NDArray[np.float64]]] = dict
     factor: Callable[[int], NDArray[np.float32]] | None = None
+    told: Callable[[int, dict[str, float]], None] = quiet
 
 
 def train_step(job: Job, state: State, batch: Batch, normalise: Normalise, size: tuple[int, int]) -> None:
@@ -71,23 +77,53 @@ def train_step(job: Job, state: State, batch: Batch, normalise: Normalise, size:
     if job.recipe.memory_format == "channels_last":
         images = images.contiguous(memory_format=torch.channels_last)
     parts = shares(on_device(batch, job.device), mixture)
-    with torch.autocast(job.device.type, torch.bfloat16, enabled=job.recipe.precision == "bf16"):
-        outputs: Outputs = state.network(images, taught(job, parts))
+    with arithmetic(job.recipe.precision, job.device):
+        outputs: Outputs = (state.forward or state.network)(images, taught(job, parts))
     told = [(job.objective(outputs, part), part.weight) for part in parts]
     weight = total(weights.sum() for _, weights in told).clamp_min(1e-12)  # samples of weight 0 teach nothing: no error
     loss = total((losses * weights).sum() for (losses, _), weights in told) / weight
-    state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    push_scales(state.network, job.recipe.slimming)
-    if job.recipe.clip > 0:
-        torch.nn.utils.clip_grad_norm_(state.network.parameters(), job.recipe.clip)
-    state.optimizer.step()
+    state.rate = state.optimizer.param_groups[0]["lr"]
+    norm = descend(job, state, loss)
     state.losses.settle()
     state.step += 1
     after_step(job.recipe.averaging, state.average, state.network, state.step)
     add_up(state, [({"loss": losses} | by_name, weights) for (losses, by_name), weights in told], weight)
-    if state.step % CHECK_EVERY == 0:
-        refuse_divergence(job, state, batch)
+    if norm is not None:
+        add_norm(state, norm)
+    state.alarm.recent.append(Taken(state.step, state.rate, batch.rows, loss.detach(), norm))
+    if state.step % LOOK_EVERY == 0:
+        job.told(state.step, state.alarm.look(job.dataset.ids))
+
+
+def descend(job: Job, state: State, loss: Tensor) -> Tensor | None:
+    """Move the weights against the gradient; its norm where that is known at little cost.
+
+    The scaler, which is for fp16 alone, passes over a step whose gradients are too large for its numbers.
+    """
+    state.optimizer.zero_grad(set_to_none=True)
+    state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+    state.scaler.unscale_(state.optimizer)
+    push_scales(state.network, job.recipe.slimming)
+    norm = gradient_norm(state, job.recipe.clip)
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
+    return norm
+
+
+def gradient_norm(state: State, clip: float) -> Tensor | None:
+    """The norm of the network's gradient before it is clipped; where it need not be, of every tenth step alone."""
+    if clip > 0:
+        return torch.nn.utils.clip_grad_norm_(state.network.parameters(), clip)
+    if state.step % NORM_EVERY:
+        return None
+    return torch.nn.utils.get_total_norm([p.grad for p in state.network.parameters() if p.grad is not None])
+
+
+def add_norm(state: State, norm: Tensor) -> None:
+    """Add a gradient's norm to the sums of the epoch; one that is no number, which fp16 passes over, is left out."""
+    known = torch.isfinite(norm)
+    for name, value in {"norm": torch.where(known, norm, 0.0).double(), "norms": known.double()}.items():
+        state.sums[name] = state.sums[name].to(value.device) + value if name in state.sums else value
 
 
 def taught(job: Job, parts: list[Batch]) -> dict[str, Tensor] | None:
@@ -127,15 +163,6 @@ def add_up(state: State, told: list[tuple[dict[str, Tensor], Tensor]], weight: T
 def total(values: Iterable[Tensor]) -> Tensor:
     """The sum of single numbers; of one, itself to the bit."""
     return torch.stack(list(values)).sum()
-
-
-def refuse_divergence(job: Job, state: State, batch: Batch) -> None:
-    """UserError where the loss is no longer a number."""
-    if not torch.isfinite(state.sums["loss"]):
-        rate = state.optimizer.param_groups[0]["lr"]
-        names = ", ".join(job.dataset.samples["id"].iloc[batch.rows[:3]].str[:12])
-        raise UserError(f"the loss is not finite at step {state.step} (rate {rate:.2g}, samples {names}, ...)",
-                        "lower optimizer.lr, set clip: 1.0, or set precision: fp32")
 
 
 def on_device(batch: Batch, device: torch.device) -> Batch:
