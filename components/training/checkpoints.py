@@ -21,7 +21,7 @@ BEARABLE, SHARE = 60.0, 0.01  # the longer of so many seconds and this share of 
 
 @dataclass
 class Rhythm:
-    """When the next state is due. seconds: between two. left: steps that are expected from `step` on."""
+    """When the next state is due. seconds: between two; 0: before every step. left: steps that are expected from `step` on."""
 
     seconds: float
     left: int
@@ -39,7 +39,7 @@ class Rhythm:
         now = self.clock()
         run = (now - self.began) * self.left / max(step - self.step, 1)
         pause = max(self.seconds, min(COSTLY * self.cost, max(BEARABLE, SHARE * run)))
-        return now - self.saved > pause
+        return self.seconds == 0 or now - self.saved > pause
 
     def time(self, save: Callable[[], None]) -> None:
         """Save, and remember how long it took."""
