@@ -21,7 +21,7 @@ BEARABLE, SHARE = 60.0, 0.01  # the longer of so many seconds and this share of 
 
 @dataclass
 class Rhythm:
-    """When the next state is due. seconds: between two; 0: before every step. left: steps that are expected from `step` on."""
+    """When the next state is due. seconds: between two; 0: before every step. left: steps expected from `step` on."""
 
     seconds: float
     left: int
