@@ -33,6 +33,7 @@ COMMANDS = {
     "summary": ("components.commands.summary", "print the table of the models that were trained"),
     "track": ("components.commands.track", "send to MLflow what was kept while it was away"),
     "audit": ("components.commands.audit", "rank the given labels that models doubt"),
+    "store": ("components.commands.store", "tell what is in a store, verify it, or tell two apart"),
     "suggest": ("components.commands.suggest", "rank the images that are most worth a label"),
     "compare-data": ("components.commands.compare_data", "tell what changed between two Datasets and if it matters"),
     "preview": ("components.commands.preview", "show samples as a training will show them to its network"),

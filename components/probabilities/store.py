@@ -126,9 +126,17 @@ class Store:
             found[inside] = self._part(embedding_name(source, shard))[places]
         return found
 
-    def check(self) -> int:
-        """Hash every file and return how many there are; UserError for the first that is missing or damaged."""
-        return sum(1 for _ in map(self._check, part_names(self.head)))
+    def parts(self) -> list[str]:
+        """Every file but the head, by its path below the store."""
+        return list(part_names(self.head))
+
+    def problems(self) -> Iterator[UserError]:
+        """Hash every file; an error for each that is missing or damaged."""
+        for name in self.parts():
+            try:
+                check_part(self.path, self.head["key"], name)
+            except UserError as error:
+                yield error
 
     def _by_shard(self, rows: Rows) -> Iterator[tuple[int, Rows, Rows]]:
         """The shards that hold some rows: number, which of the rows, and their places in the shard."""
