@@ -1,0 +1,36 @@
+"""Datasets for benchmarks: a folder's own images, or drawn ones, validated and indexed by the program itself."""
+
+from pathlib import Path
+from typing import Any
+
+from components import contract
+from components.settings import Params
+
+
+def step(scratch: Path, name: str, values: dict[str, Any], **paths: Path) -> None:
+    """Run a step on one thread, without tracking, under settings that params.yaml could hold."""
+    quiet = {"tracking": False, "threads": 1, "work": str(scratch / "work"), "cache": str(scratch / "cache"),
+             "reports": str(scratch / "facts")}
+    params = Params({**values, "runtime": quiet})
+    contract.run_step(contract.load_step(name), params.section(name), name, paths)
+
+
+def indexed(source: Path, scratch: Path, size: int, data: dict[str, Any]) -> Path:
+    """The Dataset of a folder at some size in pixels, made where it is not there yet; data: that section's settings."""
+    scratch = scratch.resolve()
+    if not (scratch / "dataset").exists():
+        scratch.mkdir(parents=True, exist_ok=True)
+        values, manifest = {"data": data, "index": {"size": [size, size]}}, scratch / "manifest"
+        step(scratch, "validate", values, source=source.resolve(), manifest=manifest, report=scratch / "page.html",
+             metrics=scratch / "validate.json")
+        step(scratch, "index", values, source=source.resolve(), manifest=manifest, dataset=scratch / "dataset",
+             metrics=scratch / "index.json")
+    return scratch / "dataset"
+
+
+def drawn(scratch: Path, size: int, count: int) -> Path:
+    """The Dataset of drawn garments with the one task `category`."""
+    if not (scratch / "raw").exists():
+        scratch.mkdir(parents=True, exist_ok=True)
+        step(scratch, "sample", {"sample": {"count": count, "size": size}}, data=scratch / "raw")
+    return indexed(scratch / "raw", scratch, size, {"tasks": {"category": {}}})
