@@ -15,6 +15,7 @@ quartiles over the rounds, of CPU time and of wall time. Of a busy machine, trus
 """
 
 import argparse
+import math
 import statistics
 import tempfile
 import time
@@ -41,7 +42,7 @@ from components.train import Train
 from components.training.devices import place
 from components.training.fitting import losses_of
 from components.training.loop import run
-from components.training.optimizers import build_optimizer, cosine_factor, set_rate
+from components.training.optimizers import build_optimizer
 from components.training.state import State
 from components.training.step import Job, size_of
 
@@ -51,7 +52,7 @@ WORK: dict[str, dict[str, Any]] = {
     "mobilenetv3_small_100": {"model": {"name": "mobilenetv3_small_100"}, "sizes": [160], "batch": 32},
     "thin": {"model": THIN, "sizes": [64], "batch": 64},
 }
-EPOCHS, IMAGES, STORED = 10000, 640, 160
+EPOCHS, IMAGES, STORED, DECAY = 10000, 640, 160, 0.998
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 OURS, BARE = "ours", "bare loop"
 
@@ -64,12 +65,7 @@ class Arithmetic:
     """Whether convolutions are in bfloat16, and the layout of images."""
 
     half: bool
-    last: bool
-
-    @property
-    def layout(self) -> torch.memory_format:
-        """As torch calls it."""
-        return torch.channels_last if self.last else torch.contiguous_format
+    layout: torch.memory_format
 
 
 def now() -> tuple[float, float]:
@@ -77,10 +73,9 @@ def now() -> tuple[float, float]:
     return time.process_time(), time.perf_counter()
 
 
-def since(began: tuple[float, float]) -> tuple[float, float]:
+def between(began: tuple[float, float], ended: tuple[float, float]) -> tuple[float, float]:
     """What has passed."""
-    cpu, wall = now()
-    return cpu - began[0], wall - began[1]
+    return ended[0] - began[0], ended[1] - began[1]
 
 
 def ours(recipe: Train, dataset: Dataset) -> Case:
@@ -104,7 +99,7 @@ def ours(recipe: Train, dataset: Dataset) -> Case:
         asked.clear()
         wish[0] = steps
         run(job, state)
-        return asked[-1][0] - asked[1][0], asked[-1][1] - asked[1][1]
+        return between(asked[1], asked[-1])
 
     return case
 
@@ -118,10 +113,11 @@ def bare(recipe: Train, dataset: Dataset, arithmetic: Arithmetic) -> Iterator[No
     for step, (epoch, rows) in enumerate(batches(recipe, dataset)):
         views = draw_views(recipe.augment, 0, dataset.ids[rows], epoch + 1, 1.0)
         images = (render(torch.from_numpy(dataset.pixels(rows)), views, (size, size)) - mean) / deviation
-        set_rate(optimizer, recipe.optimizer.lr * cosine_factor(step, 10**6, recipe.warmup))
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.optimizer.lr * 0.5 * (1 + math.cos(math.pi * step / 10**6))
         learn(network, optimizer, images.contiguous(memory_format=arithmetic.layout), labels[rows], arithmetic)
         now_at = [p for p in network.state_dict().values() if p.is_floating_point()]
-        torch._foreach_lerp_(average, now_at, 1 - recipe.ema)
+        torch._foreach_lerp_(average, now_at, 1 - DECAY)
         yield
 
 
@@ -136,8 +132,7 @@ def ready(recipe: Train, dataset: Dataset, arithmetic: Arithmetic) -> Iterator[N
         yield
 
 
-def prepared(recipe: Train, dataset: Dataset,
-             arithmetic: Arithmetic) -> tuple[int, Network, torch.optim.Optimizer]:
+def prepared(recipe: Train, dataset: Dataset, arithmetic: Arithmetic) -> tuple[int, Network, torch.optim.Optimizer]:
     """The side of images, and our network and optimiser for a bare loop."""
     size, _ = size_of(recipe, 0, dataset.size)
     network = build_network(recipe.model, dataset.tasks, (size, size), 0).to(memory_format=arithmetic.layout)
@@ -211,7 +206,7 @@ def timm_steps(recipe: Train, images: Any, classes: int, arithmetic: Arithmetic)
         mean=MEAN, std=DEVIATION, device=torch.device("cpu"), persistent_workers=False)
     scheduler, _ = create_scheduler_v2(optimizer, sched="cosine", num_epochs=EPOCHS, warmup_epochs=1,
                                        updates_per_epoch=len(loader), step_on_epochs=False)
-    average, seen, update = ModelEmaV3(model, decay=recipe.ema), AverageMeter(), 0
+    average, seen, update = ModelEmaV3(model, decay=DECAY), AverageMeter(), 0
     judge = LabelSmoothingCrossEntropy(0.1)
     while True:
         for pixels, target in loader:
@@ -235,7 +230,7 @@ def stepping(steps: Iterator[None]) -> Case:
         began = now()
         for _ in range(count):
             next(steps)
-        return since(began)
+        return between(began, now())
 
     return case
 
@@ -244,14 +239,15 @@ def cases(recipe: Train, dataset: Dataset, files: Path) -> dict[str, Case]:
     """What is timed, by name; ours first."""
     from timm.data import ImageDataset
 
-    same = Arithmetic(recipe.precision == "bf16", recipe.memory_format == "channels_last")
+    last = recipe.memory_format == "channels_last"
+    same = Arithmetic(recipe.precision == "bf16", torch.channels_last if last else torch.contiguous_format)
     classes = len(dataset.tasks[0].classes)
     return {
         OURS: ours(recipe, dataset),
         BARE: stepping(bare(recipe, dataset, same)),
         "bare loop, again": stepping(bare(recipe, dataset, same)),
         "bare, tensors lie ready": stepping(ready(recipe, dataset, same)),
-        "bare, float32 and NCHW": stepping(bare(recipe, dataset, Arithmetic(False, False))),
+        "bare, float32 and NCHW": stepping(bare(recipe, dataset, Arithmetic(False, torch.contiguous_format))),
         "timm, JPEG files": stepping(timm_steps(recipe, ImageDataset(str(files)), classes, same)),
         "timm, decoded in memory": stepping(timm_steps(recipe, Decoded(dataset), classes, same)),
     }

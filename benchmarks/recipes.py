@@ -34,7 +34,7 @@ BASE = "base"
 BASE_VALUES: dict[str, Any] = {
     "model": {"name": "resnet18", "options": {"channels": [32, 64, 128, 256], "stem_type": "deep", "stem_width": 16,
                                               "zero_init_last": True}},
-    "sizes": [64], "batch": 64, "warmup": 0.08, "smoothing": 0.1, "ema": 0.998,
+    "sizes": [64], "batch": 64, "smoothing": 0.1, "schedule": {"warmup": 0.08}, "averaging": {"decay": 0.998},
     "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 0.05, "momentum": 0.9},
     "augment": {"crop": [0.35, 1.0], "ratio": [0.75, 1.333], "flip": 0.5, "brightness": 0.3, "contrast": 0.3,
                 "saturation": 0.3, "erase": 0.25, "erase_area": [0.02, 0.2], "background": "reflect"}}
@@ -54,8 +54,8 @@ ROWS: dict[str, dict[str, Any]] = {
     "smoothing .2": {"smoothing": 0.2},
     "sampler: balanced": {"sampler": {"name": "balanced"}},
     "progressive sizes": {"sizes": [48, 64]},
-    "sgd": {"optimizer": {"name": "sgd", "lr": 0.1, "weight_decay": 5e-4}},
-    "ema off": {"ema": 0.0},
+    "sgd": {"optimizer": {"name": "sgd", "lr": 0.1, "weight_decay": 5e-4, "momentum": 0.9}},
+    "ema off": {"averaging": {"name": "none"}},
     "sigmoid": {"loss": {"base": "sigmoid"}},
     "focal 2": {"loss": {"focal": {"gamma": 2.0}}},
     "ohem .7": {"loss": {"ohem": {"ratio": 0.7}}},
@@ -114,7 +114,8 @@ def values_of(name: str) -> dict[str, Any]:
     """The training section of a row, without its epochs."""
     found = dict(BASE_VALUES)
     for key, value in ROWS[name].items():
-        found[key] = {**found.get(key, {}), **value} if isinstance(value, dict) else value
+        whole = not isinstance(value, dict) or "name" in value  # what is chosen by name brings its own settings
+        found[key] = value if whole else {**found.get(key, {}), **value}
     return found
 
 

@@ -88,7 +88,7 @@ def test_the_page_tells_means_deviations_and_what_was_not_trained(monkeypatch, t
     (tmp_path / "r.json").write_text(json.dumps(content))
     lines = recipes.page(Results.read(tmp_path / "r.json")).splitlines()
     row = next(line for line in lines if line.startswith("| ema off"))
-    assert "`ema: 0.0`" in row and "| 80.0 ± 0.0 | 85.0 ± 7.1 |" in row
+    assert "`averaging: {\"name\": \"none\"}`" in row and "| 80.0 ± 0.0 | 85.0 ± 7.1 |" in row
     assert [line.split(" | ")[0] for line in lines if line.startswith("| ")][1:] == [
         "| ema off", "| focal 2", "| sgd", "| base"]
     assert "augmix" in lines[-1] and "focal" not in lines[-1]
