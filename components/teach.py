@@ -64,6 +64,7 @@ def head_of(settings: Teach, samples: "Dataset", teachers: dict[str, Path], augm
 
     return {"tasks": [task.to_json() for task in samples.tasks], "sources": list(teachers), "seed": settings.seed,
             "views": list(range(settings.views + 1)), "dataset": digest(samples.path), "augmentation": augmentation,
+            "mixed": settings.augment.mix.on,
             "code": code_digest(), "generator": generator_digest(), "k": settings.k, "dtype": settings.dtype,
             "embedding": settings.embedding, "models": {name: digest(path) for name, path in teachers.items()},
             "coverage": {split: {"rows": len(samples.rows(split)), "of": len(samples.rows(split))} for split in SPLITS}}

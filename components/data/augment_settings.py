@@ -10,8 +10,32 @@ Policy: TypeAlias = Literal["none", "randaugment", "trivialaugment", "autoaugmen
                             "autoaugment_svhn", "augmix", "myaugment"]
 
 
+class Overlay(Settings):
+    """Images laid over one another; the loss is shared between their labels alike."""
+
+    mixup: float = Field(0.0, ge=0, le=1, description="probability that images are blended with partners")
+    cutmix: float = Field(0.0, ge=0, le=1, description="probability that a rectangle is taken from partners")
+    alpha: float = Field(1.1, gt=0, description="the share of blended images comes from Beta(alpha, alpha)")
+    cutmix_alpha: float = Field(1.0, gt=0, description="the area of rectangles comes from Beta(alpha, alpha)")
+
+    @model_validator(mode="after")
+    def _at_most_certain(self) -> "Overlay":
+        if self.mixup + self.cutmix > 1:
+            raise ValueError("mixup and cutmix that add up to at most 1: they are probabilities of the same draw")
+        return self
+
+    @property
+    def on(self) -> bool:
+        """Whether anything is ever mixed."""
+        return self.mixup + self.cutmix > 0
+
+
 class Augment(Settings):
-    """Random views: geometry, colour and erasing as one batched resampling, and a per-sample policy before it."""
+    """Random views: geometry, colour and erasing as one batched resampling, and a per-sample policy before it.
+
+    mix: other training images as part of a view, chosen by its key, so that a store can hold what teachers say of the
+    mixed image; the setting `mix` of a recipe lays the images of a batch over one another instead.
+    """
 
     crop: tuple[float, float] = Field((0.35, 1.0), description="share of the image's area that a crop keeps")
     ratio: tuple[float, float] = Field((0.75, 1.333), description="width to height of a crop, relative to the image's")
@@ -31,6 +55,7 @@ class Augment(Settings):
     policy: Policy = Field("none", description="what is done to a sample before everything else, in loader workers")
     operations: int = Field(2, ge=1, le=14, description="of randaugment: operations one after the other")
     magnitude: int = Field(9, ge=0, le=30, description="of randaugment: their strength")
+    mix: Overlay = Overlay()
 
     @model_validator(mode="after")
     def _ordered(self) -> "Augment":

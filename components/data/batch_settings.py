@@ -2,30 +2,16 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
+from components.data.augment_settings import Overlay
 from components.settings import Settings
 
 
-class Mix(Settings):
+class Mix(Overlay):
     """Images laid over one another; the loss is shared between their labels, or their teachers' words, alike."""
 
-    mixup: float = Field(0.0, ge=0, le=1, description="probability that images are blended with partners")
-    cutmix: float = Field(0.0, ge=0, le=1, description="probability that a rectangle is taken from partners")
-    alpha: float = Field(1.1, gt=0, description="the share of blended images comes from Beta(alpha, alpha)")
-    cutmix_alpha: float = Field(1.0, gt=0, description="the area of rectangles comes from Beta(alpha, alpha)")
     each: Literal["batch", "sample"] = Field("batch", description="draw once a batch, or for every sample")
-
-    @model_validator(mode="after")
-    def _at_most_certain(self) -> "Mix":
-        if self.mixup + self.cutmix > 1:
-            raise ValueError("mixup and cutmix that add up to at most 1: they are probabilities of the same draw")
-        return self
-
-    @property
-    def on(self) -> bool:
-        """Whether anything is ever mixed."""
-        return self.mixup + self.cutmix > 0
 
 
 class Scales(Settings):

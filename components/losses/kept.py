@@ -1,5 +1,6 @@
 """Probabilities of which a few classes are told one by one and all others together, and losses against them."""
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -35,11 +36,11 @@ class Kept:
 def softened_kept(classes: Tensor, told: Tensor, residual: Tensor, count: int, temperature: float) -> Kept:
     """Distributions at a temperature from the k likeliest classes at temperature 1.
 
-    classes: int64 [N, k]. told: their log-probabilities, [N, k]. residual: the probability of all others together, [N],
-    taken to be spread evenly, since what is not stored of it is not known. count: of classes.
+    classes: int64 [N, k]. told: their log-probabilities, [N, k]. residual: the logarithm of what all others have
+    together, [N], taken to be spread evenly, since what is not stored of it is not known. count: of classes.
     """
     others = count - classes.shape[1]
-    each = (residual / max(others, 1)).log() / temperature
+    each = (residual - math.log(max(others, 1))) / temperature
     powers = told / temperature
     top = torch.maximum(powers.amax(dim=1), each)
     values, rest = (powers - top[:, None]).exp(), (each - top).exp()

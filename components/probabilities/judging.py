@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from components.data.augment import draw_views, render
 from components.data.augment_settings import Augment
 from components.data.dataset import Dataset
-from components.data.loader import Batches
+from components.data.loader import Batch, Batches, without_labels
+from components.data.views import views_of
 from components.evaluation.metrics import log_probabilities
 from components.models.artifact import Model
 from components.probabilities.writing import StoreWriter
@@ -34,6 +34,10 @@ class Program:
         """One value for everything that decides what a view looks like."""
         return value_digest({"program": PROGRAM, "augment": self.augment.model_dump(mode="json"),
                              "seed": self.seed, "stored": self.stored})
+
+    def population(self, dataset: Dataset) -> NDArray[np.int64] | None:
+        """The rows that views lay over one another, if any."""
+        return dataset.rows("train") if self.augment.mix.on else None
 
 
 def judge_shard(model: Model, dataset: Dataset, program: Program, writer: StoreWriter, shard: int) -> None:
@@ -68,14 +72,17 @@ def judge_batch(model: Model, dataset: Dataset, program: Program, rows: NDArray[
 
 def view_images(model: Model, dataset: Dataset, program: Program, rows: NDArray[np.int64], view: int) -> torch.Tensor:
     """A view of some rows as the model's network reads it, float32 [n, 3, h, w]."""
+    batches = Batches(dataset, [(rows, view)], program.seed, program.augment, program.population(dataset))
+    return batch_images(model, dataset, program, without_labels(batches[0]))
+
+
+def batch_images(model: Model, dataset: Dataset, program: Program, batch: Batch) -> torch.Tensor:
+    """A batch of one view, or of views that are all augmented, as the model's network reads it."""
     device = next(model.network.parameters()).device
-    _, _, array = Batches(dataset, [(rows, view)], program.seed, program.augment)[0]
-    pixels = torch.from_numpy(array).to(device)
-    if view == 0:
-        clean: torch.Tensor = model.preprocess(pixels)
+    if not batch.view.any():
+        clean: torch.Tensor = model.preprocess(batch.pixels.to(device))
         return clean
-    height, width = program.stored
-    drawn = draw_views(program.augment, program.seed, dataset.ids[rows], view, width / height)
-    size = tuple(model.head["geometry"]["input"])
-    images: torch.Tensor = model.preprocess.normalise(render(pixels, drawn.to(device), (size[0], size[1])))
+    height, width = model.head["geometry"]["input"]
+    shown = views_of(program.augment, program.seed, dataset, batch, (height, width), device)
+    images: torch.Tensor = model.preprocess.normalise(shown)
     return images

@@ -10,8 +10,9 @@ import numpy as np
 from components.data.chance import sample_keys, uniforms
 
 # The modules that decide what a view looks like; a test holds them against what they import.
-VIEW_CODE = ("components.data.augment", "components.data.chance", "components.data.my_augment",
-             "components.data.pixel_operations", "components.data.policies")
+VIEW_CODE = ("components.data.augment", "components.data.chance", "components.data.mixing",
+             "components.data.my_augment", "components.data.overlays", "components.data.pixel_operations",
+             "components.data.policies", "components.data.views")
 
 
 def code_digest(modules: tuple[str, ...] = VIEW_CODE) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from components.data.dataset import Dataset
 from components.data.tasks import Task
 from components.errors import UserError, near
+from components.probabilities.columns import own_columns
 from components.probabilities.store import Store
 from components.storage import receipts
 
@@ -78,14 +79,14 @@ def differences(dataset: Dataset, store: Store, covered: int) -> Iterator[str]:
 
 
 def members(sayings: Sayings, task: Task, inside: Rows) -> Iterator[Floats]:
-    """The probabilities of a task in the words of every source and view, one [n, C] after the other.
+    """The probabilities of a task in the words of every source and view of one image, one [n, C] after the other.
 
     inside: places in `sayings.rows`, int64 [n]. Rows of a `single` task sum to 1.
     """
     for source in sayings.sources:
         said = sayings.store.log_probabilities(source, task.name, sayings.places[inside])
-        for view in range(said.shape[1]):
-            values = np.exp(said[:, view].astype(np.float64))
+        for column in own_columns(sayings.store):
+            values = np.exp(said[:, column].astype(np.float64))
             yield values / values.sum(axis=1, keepdims=True) if task.kind == "single" else values
 
 

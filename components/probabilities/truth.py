@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from components.data.dataset import Dataset
 from components.data.tasks import Task
+from components.probabilities.columns import own_columns
 from components.probabilities.mixing import mixed
 from components.probabilities.store import Store
 
@@ -13,7 +14,8 @@ from components.probabilities.store import Store
 def true_probabilities(store: Store, dataset: Dataset) -> NDArray[np.float64]:
     """The probability of every sample's true labels, float64 [N], NaN where it has no label or the store lacks it.
 
-    The mean over sources and stored views at temperature 1, and then over the tasks for which the sample is labelled.
+    The mean over sources and stored views of the sample alone at temperature 1, and then over the tasks for which it is
+    labelled.
     """
     places = store.rows_of(dataset.ids)
     total, count = np.zeros(len(dataset)), np.zeros(len(dataset))
@@ -35,7 +37,7 @@ def of_task(store: Store, dataset: Dataset, task: Task, places: NDArray[np.int64
     if not len(known):
         return found
     said = [torch.from_numpy(store.log_probabilities(name, task.name, places[known])) for name in store.sources]
-    mean = mixed(said, 1.0, task.kind).mean(dim=1).numpy().astype(np.float64)
+    mean = mixed(said, 1.0, task.kind)[:, own_columns(store)].mean(dim=1).numpy().astype(np.float64)
     if task.kind == "single":
         found[known] = mean[np.arange(len(known)), labels[known].astype(np.int64)]
     else:

@@ -76,7 +76,7 @@ def _remaining(job: Job, state: State, pool: Pool) -> Iterator[Moment]:
         draws = KINDS[job.recipe.sampler.name].plan(pool, epoch, state.sampler)
         assert first < len(draws), "the state was saved within this epoch"
         plan = [(draw.rows, _views(job, turn)) for draw, turn in zip(draws, turns(draws, epoch), strict=True)]
-        batches = Batches(job.dataset, plan[first:], job.seed, job.recipe.augment)
+        batches = Batches(job.dataset, plan[first:], job.seed, job.recipe.augment, job.rows)
         weights = job.dataset.weights * job.factor(epoch) if job.factor else None
         loaded = load(batches, job.workers, [draw.task for draw in draws[first:]], weights)
         for place, batch in enumerate(loaded, start=first):

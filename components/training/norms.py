@@ -7,10 +7,11 @@ from torch import Tensor
 
 from components.data.chance import generator
 from components.data.loader import Batches, load
+from components.data.views import views_of
 from components.models.preprocessing import Normalise
 from components.training.averaging import after_epoch, estimate_norms
 from components.training.state import State
-from components.training.step import Job, size_of, views_of
+from components.training.step import Job, size_of
 
 
 def settle_average(job: Job, state: State) -> None:

@@ -13,10 +13,12 @@ from components.data.dataset import Dataset
 from components.data.loader import Batch, Batches, load
 from components.data.mixing import Mixture, draw_mixture, mix_images
 from components.data.tasks import Task
+from components.data.views import views_of
 from components.errors import UserError
 from components.models.preprocessing import Normalise, Preprocess
+from components.training.fitting import labelled_rows
 from components.training.settings import Recipe
-from components.training.step import size_of, views_of
+from components.training.step import size_of
 
 CPU = torch.device("cpu")
 
@@ -59,7 +61,8 @@ def sheet(name: str, recipe: Recipe, seed: int, dataset: Dataset, wanted: tuple[
     if not len(rows):
         raise UserError(f"{dataset.path} has no sample in its train split", "check the findings of validate")
     size = size_of(recipe, recipe.epochs - 1, dataset.size)
-    batches = list(load(Batches(dataset, [(rows, view) for view in range(views + 1)], seed, recipe.augment)))
+    batches = list(load(Batches(dataset, [(rows, view) for view in range(views + 1)], seed, recipe.augment,
+                                labelled_rows(dataset, "train"))))
     shown = [_untouched(dataset, batches[0], size)]
     shown += [views_of(recipe.augment, seed, dataset, batch, size, CPU) for batch in batches[1:]]
     said = labels_of(dataset, rows)
@@ -92,6 +95,8 @@ def facts(recipe: Recipe, dataset: Dataset, size: tuple[int, int]) -> list[str]:
     if recipe.scales.share:
         heights = ", ".join(map(str, recipe.scales.heights(size[0])))
         told.append(f"heights {heights} in turn, every {recipe.scales.every} steps")
+    if (within := recipe.augment.mix).on:
+        told.append(f"views mixed with probability {within.mixup:g}, by rectangles {within.cutmix:g}")
     if recipe.mix.on:
         told.append(f"mixup with probability {recipe.mix.mixup:g}, CutMix {recipe.mix.cutmix:g}, by {recipe.mix.each}")
     return told

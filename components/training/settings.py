@@ -68,6 +68,13 @@ class Recipe(Settings):
         return self
 
     @model_validator(mode="after")
+    def _mixed_once(self) -> "Recipe":
+        if self.mix.on and self.augment.mix.on:
+            raise ValueError("mix or augment.mix: images are mixed once, with partners from the batch (mix) or as part "
+                             "of a view that teachers can judge (augment.mix)")
+        return self
+
+    @model_validator(mode="after")
     def _scales_vary(self) -> "Recipe":
         heights = [size if isinstance(size, int) else size[0] for size in self.sizes]
         if self.scales.share > 0 and all(len(self.scales.heights(height)) == 1 for height in heights):

@@ -9,13 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from components.data.augment import draw_views, render
-from components.data.augment_settings import Augment
 from components.data.chance import batch_seed
 from components.data.dataset import Dataset
 from components.data.loader import Batch
-from components.data.mixing import draw_mixture, mix_images, shares
+from components.data.mixing import Mixture, draw_mixture, mix_images, overlay_mixture, shares
 from components.data.scales import size_at
+from components.data.views import views_of
 from components.losses.objective import Objective, taught_by
 from components.models.outputs import Outputs
 from components.models.preprocessing import Normalise
@@ -71,9 +70,8 @@ def train_step(job: Job, state: State, batch: Batch, normalise: Normalise, size:
     """One step of the optimiser, with every draw about the batch made from (seed, step)."""
     torch.manual_seed(batch_seed(job.seed, "step", state.step))
     size = size_at(job.recipe.scales, size, job.seed, state.step)
-    mixture = draw_mixture(job.recipe.mix, job.seed, state.step, len(batch.rows), size)
-    images = views_of(job.recipe.augment, job.seed, job.dataset, batch, size, job.device)
-    images = normalise(images if mixture is None else mix_images(images, mixture))
+    images, mixture = images_of(job, state.step, batch, size)
+    images = normalise(images)
     if job.recipe.memory_format == "channels_last":
         images = images.contiguous(memory_format=torch.channels_last)
     parts = shares(on_device(batch, job.device), mixture)
@@ -134,12 +132,13 @@ def taught(job: Job, parts: list[Batch]) -> dict[str, Tensor] | None:
     return {name: torch.stack([by_task[name] & counts for by_task, counts in known]).any(dim=0) for name in known[0][0]}
 
 
-def views_of(augment: Augment, seed: int, dataset: Dataset, batch: Batch, size: tuple[int, int],
-             device: torch.device) -> Tensor:
-    """The batch's views as the network sees them before mixing and normalisation, float32 [N, 3, h, w] in [0, 1]."""
-    height, width = dataset.size
-    views = draw_views(augment, seed, dataset.ids[batch.rows], batch.view, width / height)
-    return render(batch.pixels.to(device, non_blocking=True), views.to(device), size)
+def images_of(job: Job, step: int, batch: Batch, size: tuple[int, int]) -> tuple[Tensor, Mixture | None]:
+    """A batch as the network sees it before normalisation, float32 [N, 3, h, w] in [0, 1], and how it is mixed."""
+    images = views_of(job.recipe.augment, job.seed, job.dataset, batch, size, job.device)
+    if batch.overlaid is not None:
+        return images, overlay_mixture(batch.overlaid, size)
+    mixture = draw_mixture(job.recipe.mix, job.seed, step, len(batch.rows), size)
+    return images if mixture is None else mix_images(images, mixture), mixture
 
 
 def size_of(recipe: Recipe, epoch: int, stored: tuple[int, int]) -> tuple[int, int]:
@@ -166,6 +165,7 @@ def total(values: Iterable[Tensor]) -> Tensor:
 
 
 def on_device(batch: Batch, device: torch.device) -> Batch:
-    """Labels and weights on the device; the pixels went there before."""
+    """Labels and weights on the device, those of partners too; the pixels went there before."""
     labels = {name: tensor.to(device) for name, tensor in batch.labels.items()}
-    return replace(batch, labels=labels, weight=batch.weight.to(device))
+    partners = on_device(batch.partners, device) if batch.partners is not None else None
+    return replace(batch, labels=labels, weight=batch.weight.to(device), partners=partners)

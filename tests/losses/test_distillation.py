@@ -178,15 +178,15 @@ def spread(classes, told, residual, count, temperature):
     """The whole distribution of a top-k row at a temperature, by a loop."""
     others = [place for place in range(count) if place not in classes]
     log = dict(zip(classes, told, strict=True))
-    log |= {k: math.log(residual / len(others)) if residual > 0 else -math.inf for k in others}
+    log |= {k: residual - math.log(len(others)) for k in others}
     powers = [math.exp(log[k] / temperature) for k in range(count)]
     return [power / sum(powers) for power in powers]
 
 
 def top(seed, rows, count, k):
     values, classes = drawn(seed, rows, count).mul(2).log_softmax(dim=1).topk(k, dim=1)
-    residual = 1 - values.exp().sum(dim=1)
-    return classes, values.float(), residual.clamp_min(0).float()
+    residual = (1 - values.exp().sum(dim=1)).clamp_min(0) if k < count else torch.zeros(rows)
+    return classes, values.float(), residual.log().clamp_min(-6e4).float()
 
 
 @given(st.integers(0, 10**6), st.integers(1, 12), st.sampled_from([1.0, 2.5, 8.0]))
