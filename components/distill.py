@@ -25,9 +25,10 @@ class Distill(Settings):
 
     def resolved(self) -> "Distill":
         """These settings with precision and memory format decided for this machine."""
+        from components.training.beginning import pinned
         from components.training.devices import resolve
 
-        return self.model_copy(update={"student": resolve(self.student, self.runtime.device)})
+        return self.model_copy(update={"student": pinned(resolve(self.student, self.runtime.device))})
 
 
 def distill(settings: Distill, /, *, dataset: Input, probabilities: Input, model: Output, metrics: Output,

@@ -19,9 +19,10 @@ class Train(Recipe):
 
     def resolved(self) -> "Train":
         """These settings with precision and memory format decided for this machine."""
+        from components.training.beginning import pinned
         from components.training.devices import resolve
 
-        return cast(Train, resolve(self, self.runtime.device))
+        return cast(Train, pinned(resolve(self, self.runtime.device)))
 
 
 def train(settings: Train, /, *, dataset: Input, model: Output, metrics: Output, curves: Output) -> None:

@@ -4,6 +4,7 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
+from components.errors import UserError
 from components.settings import Settings
 
 Normalisation: TypeAlias = Literal["imagenet", "advprop", "unit"]
@@ -24,6 +25,39 @@ class Head(Settings):
         return self
 
 
+class Pretrained(Settings):
+    """Weights that the backbone starts from, pinned by their digest; without file and cache they are drawn."""
+
+    file: str = Field("", exclude=True, description="a safetensors file, its weights named as timm or torchvision does")
+    cache: str = Field("", exclude=True, description=(
+        "a name in timm's cache, such as resnet18.a1_in1k; nothing is fetched"))
+    sha256: str = Field("", description="of that file; where it is left out, the refusal tells it")
+
+    @property
+    def given(self) -> bool:
+        """Whether weights are asked for."""
+        return bool(self.file or self.cache)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Pretrained":
+        if self.file and self.cache:
+            raise ValueError("file or cache, not both")
+        return self
+
+
+class Start(Settings):
+    """An earlier Model to go on from: rows of classes that it knew are kept, new ones begin anew."""
+
+    model: str = Field("", exclude=True, description="folder of a sealed Model of the same architecture")
+    digest: str = Field("", description="of that Model; left out, it is taken from the folder: DVC sees it only here")
+
+    def refuse_other(self, digest: str) -> None:
+        """UserError where the Model has another digest than the settings name."""
+        if self.digest and self.digest != digest:
+            raise UserError(f"model.start: {self.model} has digest {digest}; expected {self.digest}",
+                            "correct model.start.digest, or fetch that Model (dvc checkout)")
+
+
 class Architecture(Settings):
     """A backbone by name, with one parallel head a task."""
 
@@ -32,5 +66,15 @@ class Architecture(Settings):
         {}, description="arguments of the constructor, e.g. {layers: [1, 1, 1, 1], channels: [32, 64, 128, 256]}")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout before the heads")
     head: Head = Head()
+    bias_init: Literal["zero", "prior"] = Field("zero", description=(
+        "biases of the heads at the start: 0, or the logits of the classes' shares among the training samples"))
+    pretrained: Pretrained = Pretrained()
+    start: Start = Start()
     normalisation: Normalisation = Field(
         "imagenet", description="pixels by ImageNet's mean and spread, advprop: from -1 to 1, unit: from 0 to 1")
+
+    @model_validator(mode="after")
+    def _one_start(self) -> "Architecture":
+        if self.pretrained.given and self.start.model:
+            raise ValueError("pretrained or start: a Model to start from brings its backbone along")
+        return self

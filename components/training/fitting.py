@@ -26,9 +26,10 @@ from components.losses.objective import Losses, Objective, Wish, build_losses, m
 from components.models.artifact import count_parameters, save_model, save_weights
 from components.models.backbones import embedding_width
 from components.models.inference import Stopped, network_logits
-from components.models.network import Network, build_network
+from components.models.network import Network
 from components.models.preprocessing import Normalise, Preprocess, geometry_head
 from components.training import checkpoints
+from components.training.beginning import begin
 from components.training.curves import Curves
 from components.training.devices import compiled, place
 from components.training.divergence import Diverged
@@ -36,6 +37,7 @@ from components.training.loop import run
 from components.training.optimizers import build_optimizer
 from components.training.settings import Recipe
 from components.training.slimming import norms_of, prunable
+from components.training.staging import refuse_stages, stage_notes
 from components.training.state import State
 from components.training.step import Job, Moment, size_of, sized
 
@@ -120,9 +122,10 @@ def fit(goal: Goal, dataset: Dataset, around: Surroundings) -> Fitted | None:
         raise UserError("the train split has no labelled sample", "check the labels and the findings of validate")
     warn_of_sizes(goal, dataset.size)
     size = size_of(goal.recipe, goal.recipe.epochs - 1, dataset.size)
-    network = build_network(goal.recipe.model, dataset.tasks, size, goal.seed)
+    network, begun = begin(goal.recipe, dataset, rows, size, goal.seed)
     refuse_sizes(goal, network, dataset.size)
     refuse_slimming(goal, network)
+    refuse_stages(goal.recipe, network)
     place(network, around.device, goal.recipe.memory_format)
     state = State.fresh(network, build_optimizer(goal.recipe.optimizer, network))
     state.losses = memory_of(goal.objective).to(around.device)
@@ -140,7 +143,8 @@ def fit(goal: Goal, dataset: Dataset, around: Surroundings) -> Fitted | None:
     job = Job(dataset, rows, goal.recipe, goal.objective, goal.seed, around.device, goal.view_of, watch.after_epoch,
               watch.save, around.stop, around.show,
               around.workers, around.save_seconds, lambda: watch.recalls, goal.factor, around.curves.add)
-    for note in [*sampler_notes(watch.pool, watch.rows, dataset), *goal.recipe.schedule.notes(goal.recipe.epochs)]:
+    for note in [*begun, *stage_notes(goal.recipe), *sampler_notes(watch.pool, watch.rows, dataset),
+                 *goal.recipe.schedule.notes(goal.recipe.epochs)]:
         print(f"warning: {goal.name}: {note}", file=sys.stderr)
     return watch.to_the_end(job)
 

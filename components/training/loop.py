@@ -14,6 +14,7 @@ from components.training.curves import figures_of
 from components.training.norms import settle_average
 from components.training.optimizers import set_rate
 from components.training.schedules import rate_factor
+from components.training.staging import set_stage
 from components.training.state import State
 from components.training.step import Job, Moment, size_of, train_step
 
@@ -73,6 +74,7 @@ def _remaining(job: Job, state: State, pool: Pool) -> Iterator[Moment]:
     """Batches from the state's step on, as an uninterrupted run would see them; epochs are planned as they begin."""
     while state.epoch < job.recipe.epochs:
         epoch, first = state.epoch, state.step - state.began
+        set_stage(state.network, job.recipe, epoch)
         draws = KINDS[job.recipe.sampler.name].plan(pool, epoch, state.sampler)
         assert first < len(draws), "the state was saved within this epoch"
         plan = [(draw.rows, _views(job, turn)) for draw, turn in zip(draws, turns(draws, epoch), strict=True)]

@@ -37,6 +37,8 @@ class Recipe(Settings):
     batch: int = Field(64, ge=2, description="images a step")
     sizes: tuple[Size, ...] = Field((64,), min_length=1, description="heights or [height, width] in pixels, a phase "
                                     "each; the last is kept")
+    freeze: int = Field(0, ge=0, description="first blocks of the backbone, from the stem on, that stay as they began")
+    heads_first: int = Field(0, ge=0, description="epochs at the start in which the heads alone learn")
     sampler: Sampler = Sampler()
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
@@ -60,6 +62,12 @@ class Recipe(Settings):
     @model_validator(mode="after")
     def _batch_fits(self) -> "Recipe":
         self.sampler.refuse_batch(self.batch)
+        return self
+
+    @model_validator(mode="after")
+    def _stages_fit(self) -> "Recipe":
+        if self.heads_first > self.epochs:
+            raise ValueError(f"heads_first of at most {self.epochs}, the epochs that there are")
         return self
 
     @model_validator(mode="after")
