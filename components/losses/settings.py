@@ -16,8 +16,8 @@ class Table(Settings):
     other: float = Field(1.0, description="everywhere else")
     cells: dict[str, dict[str, float]] = Field(
         {}, description="single pairs by the names of their classes, {TRUE: {PREDICTED: NUMBER}}")
-    rows: tuple[tuple[float, ...], ...] = Field(
-        (), description="all numbers, rows and columns in the order of the classes, instead of the other settings")
+    rows: tuple[tuple[float, ...], ...] = Field((), description=(
+        "instead of the others: all numbers, a row a true class, a column a predicted one, in the order of classes"))
 
     @model_validator(mode="after")
     def _square(self) -> "Table":
@@ -40,8 +40,8 @@ class Table(Settings):
 class Cost(Table):
     """What it costs to say the column's class where the row's is true; 1 everywhere is the plain loss."""
 
-    diagonal: float = Field(1.0, description="weight of samples whose class is the true one; 1 everywhere is plain")
-    other: float = Field(1.0, description="what every other class costs")
+    diagonal: float = Field(1.0, description="weight of the true class; with equal costs beside it, of samples")
+    other: float = Field(1.0, description="what it costs to say another class than the true one, e.g. 2")
 
     @model_validator(mode="after")
     def _costs(self) -> "Cost":
@@ -53,15 +53,15 @@ class Cost(Table):
 class Low(Table):
     """Probabilities above which a class counts, by true class (row) and predicted class (column)."""
 
-    diagonal: float = Field(LOW, description="of the true class")
-    other: float = Field(LOW, description="of every other class, e.g. 0.05")
+    diagonal: float = Field(LOW, description="a true class counts above this probability; -0.1: always")
+    other: float = Field(LOW, description="another class counts above this probability, e.g. 0.05; -0.1: always")
 
 
 class Up(Table):
     """Probabilities below which a class counts, by true class (row) and predicted class (column)."""
 
-    diagonal: float = Field(HIGH, description="of the true class, e.g. 0.95")
-    other: float = Field(HIGH, description="of every other class")
+    diagonal: float = Field(HIGH, description="a true class counts below this probability, e.g. 0.95; 1.1: always")
+    other: float = Field(HIGH, description="another class counts below this probability; 1.1: always")
 
 
 class Threshold(Settings):
@@ -74,7 +74,7 @@ class Threshold(Settings):
 class Ohem(Settings):
     """Only the hardest share of each batch teaches; the loss is the mean over it."""
 
-    ratio: float = Field(1.0, gt=0, le=1, description="share that is kept, the hardest; 1 keeps all")
+    ratio: float = Field(1.0, gt=0, le=1, description="share of a batch that teaches, the hardest, e.g. 0.7; 1: all")
     by: Literal["loss", "gradient"] = Field(
         "loss", description="what is hard: a large loss, or a probability far from its target")
     unit: Literal["sample", "problem"] = Field(
@@ -90,7 +90,8 @@ class Ohem(Settings):
 class Ghm(Settings):
     """Gradients are harmonised: what has a gradient that many others have counts less (GHM-C)."""
 
-    bins: int = Field(0, ge=0, le=1000, description="bins of the gradient's length, e.g. 30; 0 harmonises nothing")
+    bins: int = Field(0, ge=0, le=1000, description=(
+        "bins of gradient lengths; terms of a full bin count less (GHM-C), e.g. 30; 0 harmonises nothing"))
     momentum: float = Field(0.75, ge=0, lt=1, description="share of the earlier steps in what a bin holds")
 
     @model_validator(mode="after")
@@ -105,9 +106,9 @@ class Ghm(Settings):
 class Focal(Settings):
     """What is already right counts less (focal loss)."""
 
-    gamma: float = Field(0.0, ge=0, description="power of the missing probability, e.g. 2; 0 leaves it out")
-    alpha: float = Field(
-        0.0, ge=0, lt=1, description="of a sigmoid: weight of true labels, against 1 - alpha of others; 0: both 1")
+    gamma: float = Field(0.0, ge=0, description="focal loss: power of the missing probability, e.g. 2; 0: none")
+    alpha: float = Field(0.0, ge=0, lt=1, description=(
+        "of a sigmoid: weight of true labels, e.g. 0.25, against 1 - alpha of others; 0: both 1"))
 
 
 class Asymmetric(Settings):
@@ -130,9 +131,11 @@ class Parts(Settings):
     focal: Focal = Focal()
     asymmetric: Asymmetric = Asymmetric()
     adjust: float = Field(0.0, ge=0, description=(
-        "of a softmax: how far logits are moved by the logarithm of class frequencies, e.g. 1; 0 moves nothing"))
+        "logit adjustment of a softmax: factor on the logarithms of class frequencies that logits are moved by in "
+        "training, e.g. 1; 0 moves nothing"))
     balance: float = Field(0.0, ge=0, lt=1, description=(
-        "of single tasks: weight by the effective number of images of a class, e.g. 0.999; 0 weighs all alike"))
+        "class-balanced loss of single tasks: beta of the effective number of images of a class, by whose inverse it "
+        "weighs, e.g. 0.999; 0 weighs all alike"))
 
     @model_validator(mode="after")
     def _one_focus(self) -> "Parts":
@@ -145,8 +148,8 @@ class Loss(Parts):
     """What an error costs, in all tasks alike or in some differently."""
 
     tasks: dict[str, Parts] = Field({}, description="the whole loss of a task, where it is not that of all")
-    task_weighting: Literal["fixed", "learnt"] = Field(
-        "fixed", description="tasks weigh as task_weights says, or times what is learnt from how uncertain each is")
+    task_weighting: Literal["fixed", "learnt"] = Field("fixed", description=(
+        "fixed: tasks weigh as task_weights says; learnt: also by how uncertain each turns out to be"))
 
     def of(self, task: str) -> Parts:
         """The parts of a task's loss."""

@@ -1,8 +1,11 @@
-"""What a loss must not depend on: samples without a label, the order of a batch, its size."""
+"""What a loss must not depend on: samples without a label, the order of a batch, its size, its device."""
 
 import pytest
 import torch
-from cases import EVERY, NAMES, NAN, about_of, judged, labels_of, loss_of, numbers
+from cases import EVERY, NAMES, NAN, TAGS, about_of, judged, labels_of, loss_of, numbers
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from components.losses.criterion import build_criterion
 
 
 @pytest.mark.parametrize("place", [0, 3, 7])
@@ -49,3 +52,20 @@ def test_a_batch_given_twice_has_the_same_mean_loss(task, parts):
     once, twice = loss_of(task, logits, labels, **parts), loss_of(
         task, torch.cat([logits] * 2), torch.cat([labels] * 2), **parts)
     assert once.mean().item() == pytest.approx(twice.mean().item())
+
+
+@pytest.mark.parametrize(("task", "parts"), EVERY, ids=NAMES)
+def test_everything_about_a_loss_is_where_its_logits_are(task, parts):
+    """A device that is only feigned refuses what is elsewhere as a real one does."""
+    about = about_of(task, 0.1, **parts)
+    criterion = build_criterion(about)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        if about.densities is not None:
+            about.densities.shares = torch.zeros(about.densities.shares.shape, dtype=torch.float64, device="cuda")
+            about.densities.steps = torch.zeros((), dtype=torch.float64, device="cuda")
+        logits = torch.zeros(6, len(task.classes), device="cuda", requires_grad=True)
+        labels = torch.zeros_like(logits) if task is TAGS else torch.zeros(6, dtype=torch.int64, device="cuda")
+        assert criterion(logits, labels, torch.ones(6, device="cuda")).device.type == "cuda"
+        if about.densities is not None:
+            about.densities.settle()
+            assert about.densities.shares.device.type == "cuda"

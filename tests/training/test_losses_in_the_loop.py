@@ -17,6 +17,7 @@ from components.losses.objective import trained
 from components.losses.settings import Loss
 from components.models.settings import Architecture
 from components.training.fitting import Goal, Surroundings, fit, losses_of
+from components.training.optimizer_settings import Optimizer
 from components.training.settings import Recipe
 
 TINY = Architecture(name="resnet18", options={"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8]})
@@ -49,7 +50,7 @@ LOSSES = {
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
-    return Dataset.open(write_photographs(tmp_path_factory.mktemp("losses") / "dataset", 48))
+    return Dataset.open(write_photographs(tmp_path_factory.mktemp("losses") / "dataset", 30))
 
 
 def recipe(loss, **changes):
@@ -81,7 +82,7 @@ def plain(photographs, tmp_path_factory):
 def test_every_loss_trains_and_goes_on_after_a_stop_to_the_same_bits(photographs, plain, tmp_path, name):
     one = goal(photographs, recipe(LOSSES[name]))
     whole = fit(one, photographs, surroundings(tmp_path / "whole"))
-    assert fit(one, photographs, surroundings(tmp_path / "parts", stopped_at(5))) is None
+    assert fit(one, photographs, surroundings(tmp_path / "parts", stopped_at(3))) is None
     resumed = fit(goal(photographs, one.recipe), photographs, surroundings(tmp_path / "parts"))
     assert whole.history == resumed.history and whole.head == resumed.head
     assert (whole.history == plain.history) is (name == "plain")
@@ -113,6 +114,16 @@ def test_the_optimiser_learns_the_weights_of_tasks(photographs, tmp_path):
     weights = {task: [row[f"train/{task}/weight"] for row in fitted.history] for task in ("kind", "trim")}
     # Twice the loss of four classes is above 1: its weight falls; both go where their loss says.
     assert weights["kind"][0] > weights["kind"][1] > weights["kind"][2] and len(set(weights["trim"])) == 3
+
+
+@pytest.mark.parametrize("name", ["ranger", "novograd", "muon"])
+def test_weights_of_tasks_are_learnt_and_resumed_under_other_optimisers(photographs, tmp_path, name):
+    wish = recipe(LOSSES["learnt"], optimizer=Optimizer(name=name))
+    whole = fit(goal(photographs, wish), photographs, surroundings(tmp_path / "whole"))
+    assert fit(goal(photographs, wish), photographs, surroundings(tmp_path / "parts", stopped_at(3))) is None
+    resumed = fit(goal(photographs, wish), photographs, surroundings(tmp_path / "parts"))
+    weights = [row["train/kind/weight"] for row in whole.history]
+    assert 1 > weights[0] > weights[1] and whole.history == resumed.history
 
 
 @pytest.mark.parametrize(("loss", "said"), [
