@@ -15,6 +15,7 @@ from components.data.augment_settings import Augment
 from components.data.chance import sample_keys
 from components.data.dataset import Dataset
 from components.data.overlays import Overlaid, draw_overlays
+from components.data.parts import Share
 from components.data.policies import apply_policy
 
 Rows: TypeAlias = NDArray[np.int64]
@@ -28,7 +29,7 @@ class Batch:
 
     Labels are int64 [N] with -1 for none, or for `multi` tasks float32 [N, C] with rows of NaN for none. task: the only
     one that the batch is about, if it is about one; then the others have no labels. overlaid: how images are laid over
-    partners, which are `partners`.
+    partners, which are `partners`. share: which samples of a larger batch these are; None where they are all of it.
     """
 
     rows: Rows
@@ -39,6 +40,12 @@ class Batch:
     task: str | None = None
     partners: "Batch | None" = None
     overlaid: Overlaid | None = None
+    share: Share | None = None
+
+    @property
+    def whole(self) -> Rows:
+        """The rows of the whole batch, also where these are a share of it."""
+        return self.rows if self.share is None else self.share.whole
 
     def taken(self, order: Rows) -> "Batch":
         """The samples at some places, in their order, each with its own view, labels and weight."""

@@ -16,6 +16,7 @@ from components.data.batch_settings import Mix
 from components.data.chance import generator
 from components.data.loader import Batch
 from components.data.overlays import Overlaid
+from components.data.parts import Part, Rows, located, with_partners
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,37 @@ class Mixture:
 def draw_mixture(settings: Mix, seed: int, step: int, count: int, size: tuple[int, int]) -> Mixture | None:
     """What a step mixes, drawn from (seed, step) alone; None where nothing is mixed.
 
-    count: images in the batch. size: height and width of the images. Mixup as Zhang et al. 2018
-    (https://arxiv.org/abs/1710.09412), CutMix as Yun et al. 2019 (https://arxiv.org/abs/1905.04899), whose rectangles
-    are cut off at the border; `kept` counts the pixels that are left.
+    count: images in the batch. size: height and width of the images.
+    """
+    drawn = draw_plan(settings, seed, step, count)
+    if drawn is None:
+        return None
+    box, kept = _in_pixels(drawn.corners, drawn.opacity, size)
+    if (kept == 1).all():
+        return None
+    opacity, box, kept = (np.resize(array, (count, *array.shape[1:])) for array in (drawn.opacity, box, kept))
+    return Mixture(drawn.partners, opacity.astype(np.float32), box, kept)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A mixture of N images before their size is known: what is drawn once, or for each.
+
+    partners: places in the batch, int64 [N]. opacity: float64 [1] or [N]. corners: of the rectangle, as shares of
+    height and width, float64 [1, 4] or [N, 4].
+    """
+
+    partners: Rows
+    opacity: NDArray[np.float64]
+    corners: NDArray[np.float64]
+
+
+def draw_plan(settings: Mix, seed: int, step: int, count: int) -> Plan | None:
+    """What a step mixes, whatever the size of the images; None where it mixes nothing.
+
+    Mixup as Zhang et al. 2018 (https://arxiv.org/abs/1710.09412), CutMix as Yun et al. 2019
+    (https://arxiv.org/abs/1905.04899), whose rectangles are cut off at the border; `kept` of the mixture counts the
+    pixels that are left.
     """
     if not settings.on:
         return None
@@ -49,11 +78,9 @@ def draw_mixture(settings: Mix, seed: int, step: int, count: int, size: tuple[in
     half = np.sqrt(1 - chance.beta(settings.cutmix_alpha, settings.cutmix_alpha, (draws, 1))) / 2
     cut = (kind >= settings.mixup) & (kind < settings.mixup + settings.cutmix)
     corners = np.concatenate([centre - half, centre + half], axis=1) * cut
-    box, kept = _in_pixels(corners, opacity, size)
-    if (kept == 1).all():
+    if (opacity == 1).all() and not cut.any():
         return None
-    opacity, box, kept = (np.resize(array, (count, *array.shape[1:])) for array in (opacity, box, kept))
-    return Mixture(chance.permutation(count), opacity.astype(np.float32), box, kept)
+    return Plan(chance.permutation(count), opacity, corners.clip(0, 1))
 
 
 def overlay_mixture(overlaid: Overlaid, size: tuple[int, int]) -> Mixture:
@@ -87,13 +114,15 @@ def shares(batch: Batch, mixture: Mixture | None) -> list[Batch]:
     """The batches that a mixed one stands for: its samples, and their partners with their own labels and weights.
 
     A partner from the batch also brings its own row and view, and so what teachers said of it; where the mixture is
-    part of the view, teachers have judged the mixed image, which keeps its row and view.
+    part of the view, teachers have judged the mixed image, which keeps its row and view. Samples of the batch that are
+    partners alone stand behind those that are mixed.
     """
     if mixture is None:
         return [batch]
-    kept = torch.from_numpy(mixture.kept).to(batch.weight.device)
+    kept, count = torch.from_numpy(mixture.kept).to(batch.weight.device), len(mixture.partners)
+    own = batch if len(batch.rows) == count else batch.taken(np.arange(count))
     partners = laid_under(batch, mixture) if batch.partners else batch.taken(mixture.partners)
-    return [replace(batch, weight=batch.weight * kept), replace(partners, weight=partners.weight * (1 - kept))]
+    return [replace(own, weight=own.weight * kept), replace(partners, weight=partners.weight * (1 - kept))]
 
 
 def laid_under(batch: Batch, mixture: Mixture) -> Batch:
@@ -104,3 +133,44 @@ def laid_under(batch: Batch, mixture: Mixture) -> Batch:
     weight = torch.cat([batch.weight, batch.partners.weight])[index]
     return replace(batch, labels={name: labels[index.to(labels.device)] for name, labels in both.items()},
                    weight=weight)
+
+
+def cut_out(batch: Batch, part: Part, mixture: Mixture | None) -> tuple[Batch, Mixture | None]:
+    """The samples of a part and how they are mixed; behind them are partners that are none of it.
+
+    batch: a whole one, or the share of a rank. mixture: of the whole batch.
+    """
+    held = np.arange(len(batch.rows)) if batch.share is None else batch.share.places
+    wanted = part.own if mixture is None else with_partners(part.own, mixture.partners)
+    found = batch if np.array_equal(wanted, held) else pruned(batch.taken(located(wanted, held)))
+    if not part.counts:
+        found = weightless(found)
+    if mixture is None:
+        return found, None
+    own = part.own
+    return found, Mixture(located(mixture.partners[own], wanted), mixture.opacity[own], mixture.box[own],
+                          mixture.kept[own])
+
+
+def weightless(batch: Batch) -> Batch:
+    """The batch with weights of 0, its partners too."""
+    partners = weightless(batch.partners) if batch.partners is not None else None
+    return replace(batch, weight=torch.zeros_like(batch.weight), partners=partners)
+
+
+def pruned(batch: Batch) -> Batch:
+    """The batch with no more partners than its samples have."""
+    if batch.overlaid is None or batch.partners is None:
+        return batch
+    mixed, place = batch.overlaid.mixed, batch.overlaid.place
+    if not mixed.any():
+        return replace(batch, partners=None, overlaid=None)
+    laid = replace(batch.overlaid, rows=batch.overlaid.rows[place[mixed]],
+                   place=np.where(mixed, np.cumsum(mixed) - 1, -1))
+    return replace(batch, partners=batch.partners.taken(place[mixed]), overlaid=laid)
+
+
+def unmixed(count: int) -> Mixture:
+    """A mixture of images that are left as they are."""
+    return Mixture(np.arange(count), np.ones(count, np.float32), np.zeros((count, 4), np.int64),
+                   np.ones(count, np.float32))

@@ -54,6 +54,11 @@ class Sampler(Settings):
             raise ValueError("interleave without task: it takes all tasks in turn")
         return self
 
+    @property
+    def together(self) -> int:
+        """How many images of a batch that stand behind each other belong together."""
+        return self.images if self.name == "identities" else 1
+
     def refuse_batch(self, size: int) -> None:
         """ValueError where batches of some size cannot be made."""
         if self.name == "identities" and (size % self.images or size < 2 * self.images):

@@ -29,13 +29,13 @@ def network_logits(network: Network, preprocess: Preprocess, dataset: Dataset, r
     stop: whether to end before the next batch; Stopped is raised then.
     """
     parts: dict[str, list[NDArray[np.float32]]] = {task.name: [] for task in dataset.tasks}
-    device = next(network.parameters()).device
+    weights = next(network.parameters())
     with torch.inference_mode():
         for start in range(0, len(rows), batch):
             if stop():
                 raise Stopped
-            pixels = torch.from_numpy(dataset.pixels(rows[start : start + batch])).to(device)
-            for name, logits in network(preprocess(pixels)).logits.items():
+            pixels = torch.from_numpy(dataset.pixels(rows[start : start + batch])).to(weights.device)
+            for name, logits in network(preprocess(pixels).to(weights.dtype)).logits.items():
                 parts[name].append(logits.float().cpu().numpy())
     classes = {task.name: len(task.classes) for task in dataset.tasks}
     return {name: np.concatenate([np.zeros((0, classes[name]), np.float32), *found]) for name, found in parts.items()}

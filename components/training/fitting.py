@@ -1,5 +1,6 @@
 """From a recipe and an objective to a sealed, calibrated model: what training and distilling share."""
 
+import copy
 import json
 import math
 import sys
@@ -23,6 +24,7 @@ from components.evaluation.calibration import fit_temperature, labelled
 from components.evaluation.metrics import log_probabilities, measure
 from components.losses.frequencies import class_counts
 from components.losses.objective import Losses, Objective, Wish, build_losses, memory_of
+from components.losses.ranks import ALONE, Ranks
 from components.models.artifact import count_parameters, save_model, save_weights
 from components.models.backbones import embedding_width
 from components.models.inference import Stopped, network_logits
@@ -36,10 +38,11 @@ from components.training.divergence import Diverged
 from components.training.loop import run
 from components.training.optimizers import build_optimizer
 from components.training.settings import Recipe
+from components.training.sharing import asked, go_on, synchronise
 from components.training.slimming import norms_of, prunable
 from components.training.staging import refuse_stages, stage_notes
 from components.training.state import State
-from components.training.step import Job, Moment, size_of, sized
+from components.training.step import Job, Moment, size_of, sized, width
 
 STRETCH = 0.05  # the logarithm of a change of proportions that is worth a word
 
@@ -58,7 +61,7 @@ class Surroundings:
 
     work: folder for checkpoints. stop: whether termination was asked for. report: metrics of an epoch go here. curves:
     and, with those of every look at the loss, here. diverged: a loss so many times its first mean is too high; 0: none
-    is.
+    is. ranks: those that train together; the first alone saves.
     """
 
     device: torch.device
@@ -71,6 +74,7 @@ class Surroundings:
     curves: Curves = field(default_factory=Curves)
     diverged: float = 5.0
     keep: Keep = Keep()
+    ranks: Ranks = ALONE
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,10 @@ class Goal:
 
 
 def fit(goal: Goal, dataset: Dataset, around: Surroundings) -> Fitted | None:
-    """Train from the last checkpoint or from scratch; None where it was stopped before the end (its state is saved)."""
+    """Train from the last checkpoint or from scratch.
+
+    None where it was stopped before the end (its state is saved), and on all ranks but the first.
+    """
     rows = labelled_rows(dataset, "train")
     if not len(rows):
         raise UserError("the train split has no labelled sample", "check the labels and the findings of validate")
@@ -126,7 +133,8 @@ def fit(goal: Goal, dataset: Dataset, around: Surroundings) -> Fitted | None:
     refuse_sizes(goal, network, dataset.size)
     refuse_slimming(goal, network)
     refuse_stages(goal.recipe, network)
-    place(network, around.device, goal.recipe.memory_format)
+    place(network.to(width(goal.recipe)), around.device, goal.recipe.memory_format)
+    synchronise(network, goal.recipe, around.ranks, around.device)
     state = State.fresh(network, build_optimizer(goal.recipe.optimizer, network))
     state.losses = memory_of(goal.objective).to(around.device)
     state.losses.forget()
@@ -134,7 +142,8 @@ def fit(goal: Goal, dataset: Dataset, around: Surroundings) -> Fitted | None:
         state.optimizer.add_param_group({"params": learnt, "weight_decay": 0.0})
     state.scaler = torch.amp.GradScaler(around.device.type, enabled=goal.recipe.precision == "fp16")
     state.forward, state.alarm.bound = compiled(network, goal.recipe.compile), around.diverged
-    checkpoints.restore(around.work, state)
+    for note in go_on(goal.recipe, state, around.ranks, around.work):
+        print(f"warning: {goal.name}: {note}", file=sys.stderr)
     around.curves.begin(state.step)
     normalise = Normalise.named(goal.recipe.model.normalisation)
     preprocess = Preprocess(dataset.size, size, normalise).to(around.device)
@@ -142,7 +151,7 @@ def fit(goal: Goal, dataset: Dataset, around: Surroundings) -> Fitted | None:
     watch = _Watch(goal, dataset, around, state, preprocess, labelled_rows(dataset, "val"), pool)
     job = Job(dataset, rows, goal.recipe, goal.objective, goal.seed, around.device, goal.view_of, watch.after_epoch,
               watch.save, around.stop, around.show,
-              around.workers, around.save_seconds, lambda: watch.recalls, goal.factor, around.curves.add)
+              around.workers, around.save_seconds, lambda: watch.recalls, goal.factor, around.curves.add, around.ranks)
     for note in [*begun, *stage_notes(goal.recipe), *sampler_notes(watch.pool, watch.rows, dataset),
                  *goal.recipe.schedule.notes(goal.recipe.epochs)]:
         print(f"warning: {goal.name}: {note}", file=sys.stderr)
@@ -225,14 +234,16 @@ class _Watch:
         return told
 
     def save(self, state: State) -> None:
-        """Write a checkpoint; Diverged instead, where there is nothing left to go on from."""
+        """Write a checkpoint, on the first rank; Diverged instead, where there is nothing left to go on from."""
         state.alarm.refuse_nonsense(self.dataset.ids)
-        checkpoints.save(self.around.work, state)
+        if self.around.ranks.rank == 0:
+            checkpoints.save(self.around.work, state)
 
     def to_the_end(self, job: Job) -> Fitted | None:
-        """Run the loop and finish; None where it was stopped before (its state is saved)."""
+        """Run the loop and finish; None where it was stopped before (its state is saved), and beside the first rank."""
         try:
-            return self.finish() if run(job, self.state) else None
+            fitted = self.finish() if run(job, self.state) else None
+            return fitted if self.around.ranks.rank == 0 else None
         except Stopped:  # after the last step
             self.save(self.state)
             return None
@@ -240,8 +251,12 @@ class _Watch:
             self.around.curves.keep_failure(error.cause, error.ids)
             raise
 
+    def _logits(self, network: Any) -> dict[str, NDArray[np.float32]]:
+        dataset, look, around = self.dataset, self.preprocess, self.around
+        return asked(around.ranks, lambda rows: network_logits(network, look, dataset, rows), self.rows, around.stop)
+
     def _validate(self, network: Any) -> dict[str, float]:
-        logits = network_logits(network, self.preprocess, self.dataset, self.rows, stop=self.around.stop)
+        logits = self._logits(network)
         found: dict[str, float] = {}
         for task in self.dataset.tasks:
             labels = self.dataset.labels(task)[self.rows]
@@ -259,7 +274,7 @@ class _Watch:
     def finish(self) -> Fitted:
         network = self.state.network
         final = self.state.best_epoch + 1 == self.goal.recipe.epochs
-        last = {} if final else {name: tensor.clone() for name, tensor in self.state.average.state_dict().items()}
+        last = {} if final else copy.deepcopy(self.state.average).float().state_dict()
         network.load_state_dict(self.state.best)
         network.float().eval()
         assert isinstance(network, Network)
@@ -269,11 +284,13 @@ class _Watch:
     def _keep(self, epoch: int) -> None:
         network = self.state.average
         assert isinstance(network, Network)
-        with checkpoints.sealed(self.around.keep.folder / f"epoch-{epoch + 1:04d}") as folder:
-            save_model(folder, self._head(network, epoch), network.state_dict())
+        head = self._head(network, epoch)
+        if self.around.ranks.rank == 0:
+            with checkpoints.sealed(self.around.keep.folder / f"epoch-{epoch + 1:04d}") as folder:
+                save_model(folder, head, network.state_dict())
 
     def _head(self, network: Network, epoch: int) -> dict[str, Any]:
-        logits = network_logits(network, self.preprocess, self.dataset, self.rows, stop=self.around.stop)
+        logits = self._logits(network)
         temperatures = {
             task.name: fit_temperature(logits[task.name], self.dataset.labels(task)[self.rows], task.kind,
                                        f"{self.goal.name}, {task.name}")
@@ -294,13 +311,13 @@ class _Watch:
         }
 
 
-def losses_of(recipe: Recipe, dataset: Dataset, name: str) -> Losses:
+def losses_of(recipe: Recipe, dataset: Dataset, name: str, ranks: Ranks = ALONE) -> Losses:
     """The losses of a recipe on a Dataset's training split; what a user should know of them is said.
 
     UserError where they do not fit its tasks.
     """
     wish = Wish(recipe.loss, recipe.smoothing, recipe.task_weights)
-    losses = build_losses(dataset.tasks, wish, class_counts(dataset, dataset.rows("train")))
+    losses = build_losses(dataset.tasks, wish, class_counts(dataset, dataset.rows("train")), ranks)
     for note in (*losses.notes, *twice_balanced(recipe, dataset)):
         print(f"warning: {name}: {note}", file=sys.stderr)
     return losses

@@ -1,10 +1,13 @@
 """THE loop: one path for every objective, sampler, device and precision."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from components.data.loader import Batches, load
+from components.data.mixing import draw_plan
+from components.data.parts import Share
 from components.data.samplers.choice import KINDS, turns
 from components.data.samplers.pool import Pool, Rows, gather
 from components.models.inference import Stopped
@@ -41,7 +44,7 @@ def _go_on(job: Job, state: State) -> bool:
         end_epoch(job, state, pool)
     rhythm = Rhythm(job.save_seconds, left, state.step)
     for place, steps, batch in job.show(_remaining(job, state, pool), left):
-        if job.stop():
+        if job.ranks.any(job.stop()):
             job.save(state)
             return False
         if rhythm.due(state.step):
@@ -77,12 +80,27 @@ def _remaining(job: Job, state: State, pool: Pool) -> Iterator[Moment]:
         set_stage(state.network, job.recipe, epoch)
         draws = KINDS[job.recipe.sampler.name].plan(pool, epoch, state.sampler)
         assert first < len(draws), "the state was saved within this epoch"
-        plan = [(draw.rows, _views(job, turn)) for draw, turn in zip(draws, turns(draws, epoch), strict=True)]
+        shares = [_share(job, draw.rows, state.began + place) for place, draw in enumerate(draws)]
+        plan = [_held(draw.rows, _views(job, turn), share)
+                for draw, turn, share in zip(draws, turns(draws, epoch), shares, strict=True)]
         batches = Batches(job.dataset, plan[first:], job.seed, job.recipe.augment, job.rows)
         weights = job.dataset.weights * job.factor(epoch) if job.factor else None
         loaded = load(batches, job.workers, [draw.task for draw in draws[first:]], weights)
         for place, batch in enumerate(loaded, start=first):
-            yield place, len(draws), batch
+            yield place, len(draws), replace(batch, share=shares[place])
+
+
+def _share(job: Job, rows: Rows, step: int) -> Share | None:
+    """What this rank holds of a batch; None where it holds all of it."""
+    if job.ranks.size == 1:
+        return None
+    mixture = draw_plan(job.recipe.mix, job.seed, step, len(rows))
+    return Share(rows, job.division.held(len(rows), mixture.partners if mixture else None))
+
+
+def _held(rows: Rows, views: Rows, share: Share | None) -> tuple[Rows, Rows]:
+    """The rows of a share and the view of each."""
+    return (rows, views) if share is None else (rows[share.places], views[share.places])
 
 
 def _views(job: Job, turn: Rows) -> Rows:

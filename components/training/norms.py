@@ -11,7 +11,7 @@ from components.data.views import views_of
 from components.models.preprocessing import Normalise
 from components.training.averaging import after_epoch, estimate_norms
 from components.training.state import State
-from components.training.step import Job, size_of
+from components.training.step import Job, size_of, width
 
 
 def settle_average(job: Job, state: State) -> None:
@@ -30,4 +30,4 @@ def training_views(job: Job, epoch: int) -> Iterator[Tensor]:
     for batch in load(Batches(job.dataset, plan, job.seed, recipe.augment), job.workers):
         images = normalise(views_of(recipe.augment, job.seed, job.dataset, batch, size, job.device))
         layout = torch.channels_last if recipe.memory_format == "channels_last" else torch.contiguous_format
-        yield images.contiguous(memory_format=layout)
+        yield images.to(width(recipe)).contiguous(memory_format=layout)

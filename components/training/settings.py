@@ -35,6 +35,10 @@ class Recipe(Settings):
     model: Architecture = Architecture()
     epochs: int = Field(20, ge=1, description="passes over the training split")
     batch: int = Field(64, ge=2, description="images a step")
+    accumulate: int = Field(1, ge=1, description="parts that a batch goes through the network in, for want of memory; "
+                            "BatchNorm, ohem and ghm see parts")
+    sync_batchnorm: bool = Field(False, description="with several GPUs: BatchNorm of the backbone sees all images of a "
+                                 "batch, not those of its own GPU alone")
     sizes: tuple[Size, ...] = Field((64,), min_length=1, description="heights or [height, width] in pixels, a phase "
                                     "each; the last is kept")
     freeze: int = Field(0, ge=0, description="first blocks of the backbone, from the stem on, that stay as they began")
@@ -53,8 +57,9 @@ class Recipe(Settings):
     augment: Augment = Augment()
     mix: Mix = Mix()
     scales: Scales = Scales()
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description=(
-        "arithmetic of convolutions in training; fp16, with scaled gradients, on GPUs; `stillhouse tune` measures"))
+    precision: Literal["auto", "fp64", "fp32", "bf16", "fp16"] = Field("auto", description=(
+        "arithmetic of convolutions in training; fp16, with scaled gradients, on GPUs; fp64 to compare exactly; "
+        "`stillhouse tune` measures"))
     memory_format: Literal["auto", "contiguous", "channels_last"] = Field("auto", description="layout of images")
     compile: Literal["auto", "off", "on"] = Field("auto", description=(
         "let torch.compile make the network's code, which costs minutes and pays on GPUs; auto: off"))
@@ -62,6 +67,9 @@ class Recipe(Settings):
     @model_validator(mode="after")
     def _batch_fits(self) -> "Recipe":
         self.sampler.refuse_batch(self.batch)
+        if self.batch < 2 * self.accumulate and self.accumulate > 1:
+            raise ValueError(f"accumulate of at most {self.batch // 2}, so that each part has two images of the batch "
+                             f"of {self.batch}")
         return self
 
     @model_validator(mode="after")

@@ -22,7 +22,7 @@ class State:
     began: the first step of the current epoch. sampler: what the sampler remembers from the epochs before. losses: what
     the objective keeps from step to step. forward: what stands for the network in training, e.g. its compiled form,
     which shares its weights. scaler: of gradients, for fp16. alarm: what watches the loss. rate: of the latest
-    step. settled: epochs whose end the average has taken in.
+    step. settled: epochs whose end the average has taken in. ranks: how many processes train together.
     """
 
     network: nn.Module
@@ -42,6 +42,7 @@ class State:
     alarm: Alarm = field(default_factory=Alarm)
     rate: float = 0.0
     settled: int = 0
+    ranks: int = 1
 
     @classmethod
     def fresh(cls, network: nn.Module, optimizer: torch.optim.Optimizer) -> "State":
@@ -63,7 +64,7 @@ class State:
         return {"step": self.step, "rate": self.rate, "history": self.history, "began": self.began,
                 "settled": self.settled, "sampler": self.sampler, "best_epoch": self.best_epoch,
                 "best_score": list(self.best_score), "optimizer": slots.numbers_of(self.optimizer),
-                "scaler": self.scaler.state_dict(), "alarm": self.alarm.counters()}
+                "scaler": self.scaler.state_dict(), "alarm": self.alarm.counters(), "ranks": self.ranks}
 
     def restore(self, tensors: dict[str, Tensor], counters: dict[str, Any]) -> None:
         """Take over a state that was saved by a training of the same settings."""
@@ -78,6 +79,7 @@ class State:
         self.began, self.settled, self.sampler = counters["began"], counters["settled"], counters["sampler"]
         self.scaler.load_state_dict(counters["scaler"])
         self.alarm.restore(counters["alarm"])
+        self.ranks = counters.get("ranks", 1)
 
     @property
     def epoch(self) -> int:
