@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from components.errors import UsageError, UserError
@@ -92,12 +92,12 @@ def write_lists(options: argparse.Namespace, data: "Data") -> None:
     texts = list_texts(rows, task, options.separator, options.numbers)
     for name, text in texts.items():
         write_file(options.to / name, text)
-    print(f"{options.to}: {', '.join(texts)}{hint(options.to, root)}")
+    print(f"{options.to}: {', '.join(texts)}{hint(options.to, options.to, root)}")
 
 
-def hint(folder: Path, root: Path) -> str:
-    """What to set so that paths are found, if they are not relative to the folder that they stand in."""
-    return "" if folder.resolve() == root.resolve() else f"; to read them: data.path: {folder}, data.root: {root}"
+def hint(written: Path, folder: Path, root: Path) -> str:
+    """What to set so that paths are found, if they are not relative to the folder that what is written stands in."""
+    return "" if folder.resolve() == root.resolve() else f"; to read it: data.path: {written}, data.root: {root}"
 
 
 def write_manifest(source: Path, file: Path, data: "Data") -> None:
@@ -112,8 +112,17 @@ def write_manifest(source: Path, file: Path, data: "Data") -> None:
     rows, tasks, root = opened(source, data)
     if "sha256" not in rows:
         rows = rows.assign(sha256=digests(root, rows["path"].tolist()))
+    rows, root = nearer(rows, root, file.parent)
     write_file(file, manifest_text(rows, tasks))
-    print(f"{file}: {len(rows)} rows{hint(file.parent, root).replace(str(file.parent), str(file), 1)}")
+    print(f"{file}: {len(rows)} rows{hint(file, file.parent, root)}")
+
+
+def nearer(rows: "pd.DataFrame", root: Path, folder: Path) -> tuple["pd.DataFrame", Path]:
+    """Rows with paths relative to a folder, and the folder, where it holds the images; else all as it is."""
+    if not root.resolve().is_relative_to(folder.resolve()):
+        return rows, root
+    below = PurePosixPath(root.resolve().relative_to(folder.resolve()).as_posix())
+    return rows.assign(path=[str(below / path) for path in rows["path"]]), folder
 
 
 def refuse_suffix(file: Path) -> None:

@@ -113,11 +113,31 @@ def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_manifest_freezes_splits_labels_and_contents(raw: Path, tmp_path: Path) -> None:
     lists("raw", "--manifest", "images.csv")
-    listing = read_listing(tmp_path / "images.csv", Data(root="raw"))
+    listing = read_listing(tmp_path / "images.csv", Data())
     for path, digest in zip(listing.rows["path"], listing.rows["sha256_given"], strict=True):
-        assert hashlib.sha256((raw / path).read_bytes()).hexdigest() == digest
+        assert hashlib.sha256((tmp_path / path).read_bytes()).hexdigest() == digest
     assert listing.rows["split"].tolist() == ["train", "train", "val", "test"]
     lists("raw", "--manifest", "images.csv", code=1)
+
+
+def test_a_manifest_elsewhere_says_how_to_read_it(
+    raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "apart").mkdir()
+    lists("raw", "--manifest", "apart/images.csv")
+    said = capsys.readouterr().out
+    assert "apart/images.csv: 4 rows; to read it: data.path: apart/images.csv, data.root: raw" in said
+    listing = read_listing(tmp_path / "apart" / "images.csv", Data(root="raw"))
+    assert all((raw / path).exists() for path in listing.rows["path"])
+
+
+def test_files_are_added_to_a_manifest_of_a_folder_above_theirs(raw: Path, tmp_path: Path) -> None:
+    lists("raw", "--manifest", "images.csv")
+    before = (tmp_path / "images.csv").read_text()
+    picture(raw / "train" / "cat" / "new.jpg", b"\xff\xd8\xff new")
+    lists("--manifest", "images.csv", "--add", "raw")
+    added = (tmp_path / "images.csv").read_text().removeprefix(before).splitlines()
+    assert [line.split(",")[0] for line in added] == ["raw/train/cat/new.jpg"]
 
 
 def test_new_files_are_added_without_a_split_and_no_row_that_is_there_changes(
