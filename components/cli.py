@@ -43,6 +43,12 @@ COMMANDS = {
 }
 
 
+# What a step can say before it runs: step -> the same, run by `stillhouse STEP --plan`.
+PLANS = {
+    "teach": ("components.commands.plan", "say how large the store becomes and what a budget buys"),
+}
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that says what to type next."""
 
@@ -109,7 +115,9 @@ def dispatch(arguments: list[str]) -> int:
         return Exit.OK
     name, *rest = arguments
     if name in COMMANDS:
-        return run_command(name, rest)
+        return run_command(name, COMMANDS[name], rest)
+    if name in PLANS and "--plan" in rest:
+        return run_command(f"{name} --plan", PLANS[name], [one for one in rest if one != "--plan"])
     return run_from_line(name, rest)
 
 
@@ -125,9 +133,9 @@ def overview() -> str:
     return "\n".join(lines)
 
 
-def run_command(name: str, rest: list[str]) -> int:
-    """Run a command that is no step."""
-    module, text = COMMANDS[name]
+def run_command(name: str, entry: tuple[str, str], rest: list[str]) -> int:
+    """Run a command that is no step. entry: its module, and one line of help."""
+    module, text = entry
     imported = import_module(module)
     parser = Parser(prog=f"stillhouse {name}", description=text)
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
@@ -171,6 +179,9 @@ def step_parser(step: "Step") -> Parser:
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
                         help="override a setting, e.g. student.epochs=3")
     parser.add_argument("--json", action="store_true", help="print the facts of the run as JSON")
+    if step.name in PLANS:
+        parser.add_argument("--plan", action="store_true", help=f"do not run, but {PLANS[step.name][1]}; its options: "
+                            f"stillhouse {step.name} --plan --help")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     return parser
 

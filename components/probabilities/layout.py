@@ -3,13 +3,16 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from components.data.tasks import Task, read_tasks
+from components.data.tasks import read_tasks
 from components.probabilities.forms import Form, form_of, read_form
+from components.probabilities.heads import SCHEMA
 from components.storage.digests import value_digest
 
 IDS = "ids.npy"
 SHARD_BYTES = 32 << 20
 FEWEST, MOST = 256, 16384  # rows of a shard: multiples of the batches in which teachers judge
+DEFAULTS = {"schema": SCHEMA, "kind": "probabilities", "scale": "natural logarithm, temperature 1",
+            "dtype": "float16", "k": 0, "embedding": False}
 LATER = ("key", "digest", "embeddings")  # fields of a head that are known only when the rest of it is
 
 
@@ -23,9 +26,17 @@ def rows_of_shards(rows: int, cell_bytes: int, views: int) -> int:
     return max(FEWEST, 1 << (max(1, wish).bit_length() - 1))
 
 
-def forms_for(tasks: tuple[Task, ...], k: int, dtype: str) -> dict[str, Form]:
-    """The form of every task."""
-    return {task.name: form_of(task, k, dtype) for task in tasks}
+def begun_head(given: Mapping[str, Any], rows: int, ids: str) -> dict[str, Any]:
+    """The head of a store as far as it is known before the first part is written.
+
+    given: what its writer knows; `tasks`, `sources` and `views` at least. ids: their SHA-256.
+    """
+    head: dict[str, Any] = {**DEFAULTS, "rows": rows, "ids": ids, **given}
+    forms = {task.name: form_of(task, head["k"], head["dtype"]) for task in read_tasks(head["tasks"])}
+    head["forms"] = {name: form.to_json() for name, form in forms.items()}
+    largest = max(form.cell.itemsize for form in forms.values())
+    head.setdefault("shard_rows", rows_of_shards(rows, largest, len(head["views"])))
+    return head | {"key": key_of(head)}
 
 
 def forms_of(head: Mapping[str, Any]) -> dict[str, Form]:

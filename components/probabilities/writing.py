@@ -11,25 +11,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.data.tasks import read_tasks
 from components.errors import TryAgain, UserError
-from components.probabilities.heads import HEAD, SCHEMA, UNFINISHED, head_text, read_head, refuse_difference
+from components.probabilities.heads import HEAD, UNFINISHED, head_text, read_head, refuse_difference
 from components.probabilities.layout import (
     IDS,
+    begun_head,
     embedding_name,
-    forms_for,
-    key_of,
+    forms_of,
     names_of,
     part_name,
     part_names,
-    rows_of_shards,
     shard_count,
 )
 from components.probabilities.parts import is_whole, mapped_part, write_part, write_whole
 from components.storage.locks import locked
 
-DEFAULTS = {"schema": SCHEMA, "kind": "probabilities", "scale": "natural logarithm, temperature 1",
-            "dtype": "float16", "k": 0, "embedding": False}
 SLACK = 1e-3  # what rounding may add to the logarithm of a probability of 1
 
 
@@ -42,13 +38,9 @@ class StoreWriter:
 
     def __init__(self, folder: Path, head: Mapping[str, Any], ids: NDArray[np.uint8]) -> None:
         self.folder, self.ids = folder, ids
-        whole: dict[str, Any] = {**DEFAULTS, "rows": len(ids), "ids": hashlib.sha256(ids.tobytes()).hexdigest(), **head}
-        self.forms = forms_for(read_tasks(whole["tasks"]), whole["k"], whole["dtype"])
-        whole["forms"] = {name: form.to_json() for name, form in self.forms.items()}
-        largest = max(form.cell.itemsize for form in self.forms.values())
-        whole.setdefault("shard_rows", rows_of_shards(len(ids), largest, len(whole["views"])))
-        self.head = whole | {"key": key_of(whole)}
-        self.shard_rows: int = whole["shard_rows"]
+        self.head = begun_head(head, len(ids), hashlib.sha256(ids.tobytes()).hexdigest())
+        self.forms = forms_of(self.head)
+        self.shard_rows: int = self.head["shard_rows"]
         self._whole: set[str] = set()
         self._begin()
 
