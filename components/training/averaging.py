@@ -1,12 +1,18 @@
 """Averages of weights over a training: by steps, or by ends of epochs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from components.models.heads import LEAST, LabelledNorm
+from components.models.network import Network
 from components.training.averaging_settings import Averaging
+
+# Images, and which of them teach each task, bool [N]; None where no head asks.
+Seen: TypeAlias = tuple[Tensor, Mapping[str, Tensor] | None]
 
 
 def after_step(wish: Averaging, average: nn.Module, network: nn.Module, step: int) -> None:
@@ -47,21 +53,28 @@ def follow(average: nn.Module, network: nn.Module, decay: float, step: int) -> N
 
 
 @torch.no_grad()
-def estimate_norms(average: nn.Module, network: nn.Module, batches: Iterable[Tensor]) -> None:
+def estimate_norms(average: Network, network: nn.Module, batches: Iterable[Seen]) -> None:
     """Statistics of batch norms as means over batches of images, float32 [N, C, h, w], of equal size.
 
     network: the one in training. Where it keeps a norm in evaluation mode, that norm is frozen, here as well.
     """
-    pairs = zip(average.modules(), network.modules(), strict=True)
-    norms = [kept for kept, live in pairs
-             if isinstance(kept, _BatchNorm) and kept.track_running_stats and live.training]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # of torch: the plain mean
+    pairs = zip(average.named_modules(), network.modules(), strict=True)
+    norms = {name: kept for (name, kept), live in pairs
+             if isinstance(kept, _BatchNorm | LabelledNorm) and live.training}
+    momenta = {name: norm.momentum for name, norm in norms.items()}
+    for norm in norms.values():
         norm.train()
-    for images in batches if norms else ():
-        average(images)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
+        if isinstance(norm, _BatchNorm):
+            norm.reset_running_stats()
+            norm.momentum = None  # of torch: the plain mean
+    of_heads = {task: found for task in average.heads
+                if isinstance(found := norms.get(f"heads.{task}.norm"), LabelledNorm)}
+    counts = dict.fromkeys(of_heads, 0)
+    for images, known in batches if norms else ():
+        for task, found in of_heads.items():
+            found.momentum = 1 / (counts[task] + 1)
+            counts[task] += bool(known is None or known[task].sum() >= LEAST)
+        average(images, known)
+    for name, norm in norms.items():
+        norm.momentum = momenta[name]
         norm.eval()

@@ -3,24 +3,25 @@
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
 
 from components.data.chance import generator
 from components.data.loader import Batches, load
 from components.data.views import views_of
+from components.models.network import Network
 from components.models.preprocessing import Normalise
-from components.training.averaging import after_epoch, estimate_norms
+from components.training.averaging import Seen, after_epoch, estimate_norms
 from components.training.state import State
-from components.training.step import Job, size_of, width
+from components.training.step import Job, on_device, size_of, taught, width
 
 
 def settle_average(job: Job, state: State) -> None:
     """Take the epoch that ends into the average, and estimate its batch norms anew where it is one of epochs."""
     if after_epoch(job.recipe.averaging, state.average, state.network, state.epoch, job.recipe.epochs):
+        assert isinstance(state.average, Network)
         estimate_norms(state.average, state.network, training_views(job, state.epoch))
 
 
-def training_views(job: Job, epoch: int) -> Iterator[Tensor]:
+def training_views(job: Job, epoch: int) -> Iterator[Seen]:
     """Whole batches of an epoch's views as a network reads them, drawn from (seed, epoch) and not mixed."""
     recipe, size = job.recipe, size_of(job.recipe, epoch, job.dataset.size)
     rows = generator(job.seed, "norms", epoch).permutation(job.rows)
@@ -30,4 +31,4 @@ def training_views(job: Job, epoch: int) -> Iterator[Tensor]:
     for batch in load(Batches(job.dataset, plan, job.seed, recipe.augment), job.workers):
         images = normalise(views_of(recipe.augment, job.seed, job.dataset, batch, size, job.device))
         layout = torch.channels_last if recipe.memory_format == "channels_last" else torch.contiguous_format
-        yield images.to(width(recipe)).contiguous(memory_format=layout)
+        yield images.to(width(recipe)).contiguous(memory_format=layout), taught(job, [on_device(batch, job)])

@@ -14,7 +14,7 @@ from components.data.chance import generator
 from components.data.dataset import Dataset
 from components.losses.objective import supervised
 from components.models.network import build_network
-from components.models.settings import Architecture
+from components.models.settings import Architecture, Head
 from components.training.averaging import after_epoch, after_step, estimate_norms, follow
 from components.training.averaging_settings import Averaging
 from components.training.fitting import Goal, Surroundings, fit
@@ -26,6 +26,8 @@ from components.training.state import State
 from components.training.step import Job
 
 TINY = Architecture(name="resnet18", options={"layers": [1, 1, 1, 1], "channels": [4, 4, 8, 8]}, dropout=0.2)
+VIT = Architecture(name="vit_tiny_patch16_224", options={"depth": 1, "embed_dim": 12, "num_heads": 2, "patch_size": 8,
+                                                         "img_size": [16, 16]})
 SWA = Averaging(name="swa", start=0.5, samples=17)
 
 
@@ -112,7 +114,8 @@ def test_a_frozen_norm_keeps_its_statistics() -> None:
     norms = [name for name, module in network.named_modules() if isinstance(module, torch.nn.BatchNorm2d)]
     network.get_submodule(norms[0]).eval()
     before = copy.deepcopy(average.state_dict())
-    estimate_norms(average, network, [torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))] * 2)
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    estimate_norms(average, network, [(images, None)] * 2)
     after = average.state_dict()
     changed = [not torch.equal(before[f"{name}.running_mean"], after[f"{name}.running_mean"]) for name in norms]
     assert changed == [False] + [True] * (len(norms) - 1)
@@ -121,8 +124,34 @@ def test_a_frozen_norm_keeps_its_statistics() -> None:
 
 
 def test_a_network_without_batch_norms_asks_for_no_images() -> None:
-    network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.LayerNorm(2))
+    network = build_network(VIT, (), (16, 16), 0)
     estimate_norms(copy.deepcopy(network), network, (pytest.fail("asked") for _ in range(1)))
+
+
+def test_norms_of_heads_are_means_over_batches_that_teach_their_task(dataset: Dataset) -> None:
+    """By numpy, on what the hidden layer gives: batches with fewer than two labels of a task do not count for it."""
+    wide = TINY.model_copy(update={"head": Head(kind="embedding", width=6)})
+    network = build_network(wide, dataset.tasks, (32, 32), 0)
+    average, chance = copy.deepcopy(network).eval(), torch.Generator().manual_seed(2)
+    batches = [(torch.randn(6, 3, 32, 32, generator=chance), {"shade": shade, "hue": hue}) for shade, hue in (
+        (torch.ones(6) > 0, torch.arange(6) < 1), (torch.arange(6) < 4, torch.arange(6) > 2),
+        (torch.zeros(6) > 0, torch.arange(6) > 3))]
+    estimate_norms(average, network, batches)
+    hidden: dict[str, list[np.ndarray]] = {"shade": [], "hue": []}
+    for module in average.backbone.modules():
+        module.train(isinstance(module, torch.nn.BatchNorm2d))
+    for images, known in batches:
+        with torch.no_grad():
+            embedding, _ = average.backbone(images)
+            for task, found in hidden.items():
+                found.append(average.heads[task].hidden(embedding)[known[task]].numpy())
+    for task, found in hidden.items():
+        counted = [rows for rows in found if len(rows) > 1]
+        assert len(counted) == 2
+        norm = average.heads[task].norm
+        assert np.allclose(norm.running_mean, np.mean([rows.mean(0) for rows in counted], 0), atol=1e-5)
+        assert np.allclose(norm.running_var, np.mean([rows.var(0, ddof=1) for rows in counted], 0), atol=1e-5)
+        assert norm.momentum == 0.1 and not norm.training
 
 
 def test_the_average_of_steps_starts_low_and_the_others_take_no_steps() -> None:
