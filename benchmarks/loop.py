@@ -40,7 +40,7 @@ from components.process import prepare
 from components.settings import Params
 from components.train import Train
 from components.training.devices import place
-from components.training.fitting import losses_of
+from components.training.goals import losses_of
 from components.training.loop import run
 from components.training.optimizers import build_optimizer
 from components.training.state import State

@@ -37,7 +37,8 @@ def trained_by(recipe: "Train", dataset: "Dataset", stop: Callable[[], bool] = l
     import torch
 
     from components.losses.objective import trained
-    from components.training.fitting import Goal, Surroundings, fit, losses_of
+    from components.training.fitting import Surroundings, fit
+    from components.training.goals import Goal, losses_of
 
     goal = Goal("row", recipe, trained(losses_of(recipe, dataset, "row")), recipe.seed)
     with tempfile.TemporaryDirectory() as work:

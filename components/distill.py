@@ -43,7 +43,8 @@ def distill(settings: Distill, /, *, dataset: Input, probabilities: Input, model
     from components.probabilities.targets import read_targets
     from components.probabilities.truth import true_probabilities
     from components.storage.receipts import digest
-    from components.training.fitting import Goal, fit, labelled_rows, losses_of
+    from components.training.fitting import fit
+    from components.training.goals import Goal, labelled_rows, losses_of
 
     samples, store = Dataset.open(dataset), Store.open(probabilities)
     store.require({"dataset": digest(dataset), "tasks": [task.to_json() for task in samples.tasks]})

@@ -29,7 +29,8 @@ def train(settings: Train, /, *, dataset: Input, model: Output, metrics: Output,
     """Train a network on the labels of a Dataset, keep the best epoch, calibrate it on the validation split."""
     from components.data.dataset import Dataset
     from components.losses.objective import trained
-    from components.training.fitting import Goal, fit, losses_of
+    from components.training.fitting import fit
+    from components.training.goals import Goal, losses_of
 
     samples = Dataset.open(dataset)
     losses = losses_of(settings, samples, settings.name)

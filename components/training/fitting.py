@@ -2,7 +2,6 @@
 
 import copy
 import json
-import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,33 +17,24 @@ from torch import Tensor
 from components.data.dataset import Dataset
 from components.data.samplers.adaptive import by_class
 from components.data.samplers.pool import Pool, gather, notes
-from components.data.scales import sizes_near
 from components.errors import UserError
 from components.evaluation.calibration import fit_temperature, labelled
 from components.evaluation.metrics import log_probabilities, measure
-from components.losses.frequencies import class_counts
-from components.losses.objective import Losses, Objective, Wish, build_losses, memory_of
 from components.losses.ranks import ALONE, Ranks
 from components.models.artifact import count_parameters, save_model, save_weights
-from components.models.backbones import embedding_width
 from components.models.inference import Stopped, network_logits
 from components.models.network import Network
 from components.models.preprocessing import Normalise, Preprocess, geometry_head
 from components.training import checkpoints
-from components.training.beginning import begin
 from components.training.curves import Curves
-from components.training.devices import compiled, place
 from components.training.divergence import Diverged
+from components.training.goals import Goal, fresh_state, labelled_rows, warn_of_sizes
 from components.training.loop import run
-from components.training.optimizers import build_optimizer
-from components.training.settings import Recipe
-from components.training.sharing import asked, go_on, synchronise
-from components.training.slimming import norms_of, prunable
-from components.training.staging import refuse_stages, stage_notes
+from components.training.sharing import asked, go_on
+from components.training.slimming import prunable
+from components.training.staging import stage_notes
 from components.training.state import State
-from components.training.step import Job, Moment, size_of, sized, width
-
-STRETCH = 0.05  # the logarithm of a change of proportions that is worth a word
+from components.training.step import Job, Moment, size_of
 
 
 @dataclass(frozen=True)
@@ -104,21 +94,6 @@ class Fitted:
             (folder / "slimming.json").write_text(text + "\n", encoding="utf-8")
 
 
-@dataclass(frozen=True)
-class Goal:
-    """What is trained: a name, a recipe, an objective, which view an epoch looks at, and factors on samples' weights.
-
-    view_of and factor are those of a Job.
-    """
-
-    name: str
-    recipe: Recipe
-    objective: Objective
-    seed: int
-    view_of: Callable[[int], int] = lambda epoch: epoch + 1
-    factor: Callable[[int], NDArray[np.float32]] | None = None
-
-
 def fit(goal: Goal, dataset: Dataset, around: Surroundings) -> Fitted | None:
     """Train from the last checkpoint or from scratch.
 
@@ -128,24 +103,13 @@ def fit(goal: Goal, dataset: Dataset, around: Surroundings) -> Fitted | None:
     if not len(rows):
         raise UserError("the train split has no labelled sample", "check the labels and the findings of validate")
     warn_of_sizes(goal, dataset.size)
-    size = size_of(goal.recipe, goal.recipe.epochs - 1, dataset.size)
-    network, begun = begin(goal.recipe, dataset, rows, size, goal.seed)
-    refuse_sizes(goal, network, dataset.size)
-    refuse_slimming(goal, network)
-    refuse_stages(goal.recipe, network)
-    place(network.to(width(goal.recipe)), around.device, goal.recipe.memory_format)
-    synchronise(network, goal.recipe, around.ranks, around.device)
-    state = State.fresh(network, build_optimizer(goal.recipe.optimizer, network))
-    state.losses = memory_of(goal.objective).to(around.device)
-    state.losses.forget()
-    if learnt := state.losses.parameters():
-        state.optimizer.add_param_group({"params": learnt, "weight_decay": 0.0})
-    state.scaler = torch.amp.GradScaler(around.device.type, enabled=goal.recipe.precision == "fp16")
-    state.forward, state.alarm.bound = compiled(network, goal.recipe.compile), around.diverged
+    state, begun = fresh_state(goal, dataset, rows, around.device, around.ranks)
+    state.alarm.bound = around.diverged
     for note in go_on(goal.recipe, state, around.ranks, around.work):
         print(f"warning: {goal.name}: {note}", file=sys.stderr)
     around.curves.begin(state.step)
     normalise = Normalise.named(goal.recipe.model.normalisation)
+    size = size_of(goal.recipe, goal.recipe.epochs - 1, dataset.size)
     preprocess = Preprocess(dataset.size, size, normalise).to(around.device)
     pool = gather(dataset, rows, goal.recipe.sampler, goal.recipe.batch, goal.seed)
     watch = _Watch(goal, dataset, around, state, preprocess, labelled_rows(dataset, "val"), pool)
@@ -158,38 +122,10 @@ def fit(goal: Goal, dataset: Dataset, around: Surroundings) -> Fitted | None:
     return watch.to_the_end(job)
 
 
-def refuse_sizes(goal: Goal, network: Network, stored: tuple[int, int]) -> None:
-    """UserError where a later phase or scale is a size that the network cannot look at."""
-    phases = [sized(entry, stored) for entry in goal.recipe.sizes]
-    for size in dict.fromkeys(one for phase in phases for one in sizes_near(goal.recipe.scales, phase)):
-        embedding_width(network.backbone, 3, size)
-
-
-def refuse_slimming(goal: Goal, network: Network) -> None:
-    """UserError where a network is to be slimmed that has nothing to slim."""
-    factor, model = goal.recipe.slimming, goal.recipe.model.name
-    if factor > 0 and not any(norms_of(network)):
-        raise UserError(f"slimming of {goal.name} is {factor:g}, yet {model} has no batch norm",
-                        "set slimming: 0, or choose a network with batch norms, such as resnet18")
-
-
 def sampler_notes(pool: Pool, val: NDArray[np.int64], dataset: Dataset) -> list[str]:
     """What a user should know of what the sampler draws from, beside the rows of val that judge it."""
     labels = {task.name: dataset.labels(task)[val] for task in dataset.tasks if task.name in pool.labels}
     return notes(pool, replace(pool, rows=val, labels=labels))
-
-
-def warn_of_sizes(goal: Goal, stored: tuple[int, int]) -> None:
-    """Warn of more pixels than are stored, and of an input that stretches the stored image."""
-    have = f"{stored[0]} x {stored[1]}"
-    for entry in dict.fromkeys(goal.recipe.sizes):
-        height, width = sized(entry, stored)
-        looks = f"warning: {goal.name} looks at {height} x {width} pixels"
-        if height > stored[0] or width > stored[1]:
-            print(f"{looks}, but {have} are stored; raise index.size to see more", file=sys.stderr)
-        if isinstance(entry, tuple) and abs(math.log(width * stored[0] / (height * stored[1]))) > STRETCH:
-            print(f"{looks} and stretches the {have} that are stored; give sizes the proportions of index.size",
-                  file=sys.stderr)
 
 
 @dataclass
@@ -309,34 +245,3 @@ class _Watch:
                          "precision": recipe.precision, "val": self._validate(network) if len(self.rows) else {},
                          **({"quotas": by_class(self.pool, self.state.sampler)} if self.state.sampler else {})},
         }
-
-
-def losses_of(recipe: Recipe, dataset: Dataset, name: str, ranks: Ranks = ALONE) -> Losses:
-    """The losses of a recipe on a Dataset's training split; what a user should know of them is said.
-
-    UserError where they do not fit its tasks.
-    """
-    wish = Wish(recipe.loss, recipe.smoothing, recipe.task_weights)
-    losses = build_losses(dataset.tasks, wish, class_counts(dataset, dataset.rows("train")), ranks)
-    for note in (*losses.notes, *twice_balanced(recipe, dataset)):
-        print(f"warning: {name}: {note}", file=sys.stderr)
-    return losses
-
-
-def twice_balanced(recipe: Recipe, dataset: Dataset) -> list[str]:
-    """What a user should know where both the sampler and the loss make up for how many images a class has."""
-    if recipe.sampler.name not in ("balanced", "adaptive"):
-        return []
-    parts = {task.name: recipe.loss.of(task.name) for task in dataset.tasks}
-    named = [name for name, one in parts.items() if one.adjust > 0 or one.balance > 0]
-    told = f"the sampler {recipe.sampler.name} and loss.adjust or loss.balance both make up for class frequencies of"
-    return [f"{told} {', '.join(named)}; the loss counts images, not how often they are drawn"] if named else []
-
-
-def labelled_rows(dataset: Dataset, split: str) -> NDArray[np.int64]:
-    """Rows of a split that have a label for at least one task."""
-    rows = dataset.rows(split)
-    known = np.zeros(len(rows), bool)
-    for task in dataset.tasks:
-        known |= labelled(dataset.labels(task)[rows])
-    return rows[known]

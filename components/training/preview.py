@@ -16,7 +16,7 @@ from components.data.tasks import Task
 from components.data.views import views_of
 from components.errors import UserError
 from components.models.preprocessing import Normalise, Preprocess
-from components.training.fitting import labelled_rows
+from components.training.goals import labelled_rows
 from components.training.settings import Recipe
 from components.training.step import size_of
 

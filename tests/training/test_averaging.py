@@ -17,7 +17,8 @@ from components.models.network import build_network
 from components.models.settings import Architecture, Head
 from components.training.averaging import after_epoch, after_step, estimate_norms, follow
 from components.training.averaging_settings import Averaging
-from components.training.fitting import Goal, Surroundings, fit
+from components.training.fitting import Surroundings, fit
+from components.training.goals import Goal
 from components.training.loop import run
 from components.training.optimizers import build_optimizer
 from components.training.schedule_settings import Schedule

@@ -21,7 +21,8 @@ from components.losses.objective import supervised
 from components.models.network import build_network
 from components.models.settings import Architecture
 from components.training.averaging_settings import Averaging
-from components.training.fitting import Goal, Surroundings, fit
+from components.training.fitting import Surroundings, fit
+from components.training.goals import Goal
 from components.training.optimizer_settings import Optimizer
 from components.training.settings import Recipe
 

@@ -15,7 +15,8 @@ from components.models.network import build_network
 from components.models.settings import Architecture
 from components.training import checkpoints
 from components.training.averaging import follow
-from components.training.fitting import Goal, Surroundings, fit
+from components.training.fitting import Surroundings, fit
+from components.training.goals import Goal
 from components.training.optimizer_settings import Optimizer
 from components.training.optimizers import build_optimizer
 from components.training.schedule_settings import Schedule

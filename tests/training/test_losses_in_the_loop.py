@@ -16,7 +16,8 @@ from components.losses.distillation import blended
 from components.losses.objective import trained
 from components.losses.settings import Loss
 from components.models.settings import Architecture
-from components.training.fitting import Goal, Surroundings, fit, losses_of
+from components.training.fitting import Surroundings, fit
+from components.training.goals import Goal, losses_of
 from components.training.optimizer_settings import Optimizer
 from components.training.settings import Recipe
 

@@ -19,7 +19,8 @@ from components.losses.distillation import Blend, distilled
 from components.losses.objective import supervised
 from components.models.network import build_network
 from components.models.settings import Architecture
-from components.training.fitting import Goal, Surroundings, fit
+from components.training.fitting import Surroundings, fit
+from components.training.goals import Goal
 from components.training.loop import run
 from components.training.optimizers import build_optimizer
 from components.training.schedule_settings import Schedule

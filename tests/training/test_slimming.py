@@ -15,7 +15,8 @@ from components.models.artifact import load_model
 from components.models.network import build_network
 from components.models.settings import Architecture
 from components.surroundings import write_fitted
-from components.training.fitting import Goal, Surroundings, fit
+from components.training.fitting import Surroundings, fit
+from components.training.goals import Goal
 from components.training.optimizer_settings import Optimizer
 from components.training.settings import Recipe
 from components.training.slimming import norms_of, prunable, push_scales

@@ -14,7 +14,8 @@ from components.storage.digests import tree_digests
 from components.storage.receipts import NAME, Receipt
 from components.storage.receipts import digest as digest_of
 from components.training.beginning import begin, pinned
-from components.training.fitting import Goal, Surroundings, fit
+from components.training.fitting import Surroundings, fit
+from components.training.goals import Goal
 from components.training.settings import Optimizer, Recipe
 from components.training.staging import set_stage
 

@@ -26,7 +26,8 @@ from components.models.inference import logits_of
 from components.models.network import build_network
 from components.models.preprocessing import Normalise, Preprocess
 from components.models.settings import Architecture
-from components.training.fitting import Goal, Surroundings, fit
+from components.training.fitting import Surroundings, fit
+from components.training.goals import Goal
 from components.training.optimizer_settings import Optimizer
 from components.training.optimizers import build_optimizer
 from components.training.settings import Recipe
