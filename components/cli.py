@@ -30,7 +30,8 @@ STEPS_NOTE = "steps (settings come from params.yaml, artifacts from the options)
 # Commands that are no steps: name -> (module with `arguments(parser)` and `command(options)`, one line of help).
 COMMANDS = {
     "trace": ("components.commands.trace", "walk from an artifact back to the images it was made from"),
-    "summary": ("components.commands.summary", "print the table of the models that were trained"),
+    "summary": ("components.commands.summary", "print the table of the trained models, or the structure of one"),
+    "profile": ("components.commands.profile", "tell the size, work and speed of networks beside each other"),
     "track": ("components.commands.track", "send to MLflow what was kept while it was away"),
     "audit": ("components.commands.audit", "rank the given labels that models doubt"),
     "store": ("components.commands.store", "tell what is in a store, verify it, or tell two apart"),

@@ -1,4 +1,4 @@
-"""`stillhouse summary`: what a run came to, in one table, and where to look further."""
+"""`stillhouse summary`: what a run came to, in one table, and where to look further; of one model, its structure."""
 
 import argparse
 import json
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from components.commands.subjects import Subject, open_subject, subject_arguments
 from components.errors import UserError
 from components.evaluation.columns import CHIEF, best, kind_of, written
 from components.storage.digests import file_digest
@@ -27,12 +28,19 @@ Column = tuple[str, str, list[str]]
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    parser.add_argument("model", nargs="?", default="", metavar="MODEL",
+                        help="folder of a Model, section of params.yaml or name of a network, to see its structure")
+    parser.add_argument("--depth", type=int, default=4, metavar="N", help="of the structure: levels (default: 4)")
+    subject_arguments(parser)
     parser.add_argument("--reports", type=Path, default=Path("reports"), metavar="FOLDER",
                         help="folder of reports (default: reports)")
 
 
 def command(options: argparse.Namespace) -> None:
-    """Print the table; UserError where nothing has been evaluated."""
+    """Print the table, or the structure of one model; UserError where nothing has been evaluated."""
+    if options.model:
+        print("\n".join(structure(open_subject(options.model, options), options.depth)))
+        return
     figures = read_figures(options.reports / "evaluate" / "metrics.json")
     latencies = read_latencies(options.reports / "evaluate")
     for name, one in figures.items():
@@ -168,3 +176,33 @@ def exported(path: Path) -> list[tuple[str, str]]:
         difference = json.loads(path.read_text(encoding="utf-8"))["max_difference"]
         line += f"; probabilities within {difference:.1g} of the model's"
     return [("graph", line + ")")]
+
+
+def structure(subject: Subject, depth: int) -> Lines:
+    """The parts of a network as a tree, and what each puts out, holds and costs for one image."""
+    from components.models.structure import parts_of
+
+    parts = parts_of(subject.network, subject.size)
+    rows = [("", "output", "parameters", "macs")]
+    for part in parts:
+        if part.depth <= depth:
+            name = "  " * part.depth + f"{part.path.rpartition('.')[2]} {part.kind}".strip()
+            shape = " x ".join(map(str, part.shape))
+            rows.append((name, shape, f"{part.parameters:,}" if part.parameters else "",
+                         f"{part.macs:,}" if part.macs else ""))
+    widths = [max(len(row[place]) for row in rows) for place in range(4)]
+    lines = [f"{name:<{widths[0]}}  {shape:<{widths[1]}}  {parameters:>{widths[2]}}  {macs:>{widths[3]}}".rstrip()
+             for name, shape, parameters, macs in rows]
+    hidden = sum(part.depth > depth for part in parts)
+    return [*about(subject), "", *lines, *([f"{hidden} parts further in: --depth {depth + 1}"] if hidden else [])]
+
+
+def about(subject: Subject) -> Lines:
+    """What a network looks at and says."""
+    height, width = subject.size
+    lines = [f"{subject.name} looks at {height} x {width} pixels"]
+    for task in subject.head.get("tasks", []):
+        classes = task["classes"]
+        lines.append(f"  {task['name']} ({task['kind']}, {len(classes)}): {', '.join(classes[:8])}"
+                     + (", ..." if classes[8:] else ""))
+    return lines

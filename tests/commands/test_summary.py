@@ -116,3 +116,35 @@ def test_a_long_name_of_a_task_is_shortened_to_its_columns() -> None:
     (line,) = summary.heads(block, 4)
     assert line.endswith("…")
     assert len(line) <= 4 + summary.span(block)
+
+
+def test_the_structure_of_a_network_is_a_tree_of_its_parts(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["summary", "resnet18", "--classes", "6", "--size", "64", "48", "--depth", "3"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("resnet18 looks at 64 x 48 pixels")
+    network, layer, head = (next(line for line in out.splitlines() if line.strip().startswith(start)) for start in
+                            ("Network", "layer4 Sequential", "class LinearHead"))
+    assert "11,179,590" in network and "512 x 2 x 2" in layer and "3,078" in head
+    assert max(map(len, out.splitlines())) <= 100 and "parts further in: --depth 4" in out
+    assert "layer4.0" not in out and "conv2" not in out
+
+
+def test_a_sealed_model_tells_its_tasks_before_its_parts(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from small_models import write_photographs, write_small_model
+
+    from components.data.dataset import Dataset
+
+    dataset = Dataset.open(write_photographs(here / "dataset", 12))
+    write_small_model(here / "models/student", "student", dataset)
+    assert main(["summary", "models/student"]) == 0
+    out = capsys.readouterr().out
+    assert "student looks at 24 x 24 pixels" in out
+    for task in dataset.tasks:
+        assert f"{task.name} ({task.kind}, {len(task.classes)}): {task.classes[0]}" in out
+
+
+def test_a_section_of_params_yaml_is_a_network_too(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = "{layers: [1, 1, 1, 1], channels: [8, 8, 16, 16]}"
+    (here / "params.yaml").write_text(f"student: {{model: {{name: resnet18, options: {options}}}}}\n")
+    assert main(["summary", "student", "--size", "32", "--classes", "2"]) == 0
+    assert "16 x 1 x 1" in capsys.readouterr().out
