@@ -81,7 +81,8 @@ def row_of(subject: Subject, batches: Sequence[int], options: argparse.Namespace
 
     part = whole(subject.network, subject.size)
     held = (subject.folder / "model.safetensors").stat().st_size if subject.folder else bytes_of(subject.network)
-    row: Row = {"model": subject.name, "pixels": f"{subject.size[0]} x {subject.size[1]}", "parameters": part.parameters,
+    height, width = subject.size
+    row: Row = {"model": subject.name, "pixels": f"{height} x {width}", "parameters": part.parameters,
                 "macs": part.macs, "activations": part.activations, "bytes": held}
     torch.set_num_threads(options.threads)
     for batch in batches:
