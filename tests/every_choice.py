@@ -8,7 +8,8 @@ from components.settings import Settings
 from components.training.settings import Recipe
 
 TINY = {"name": "resnet18", "options": {"layers": [1, 1, 1, 1], "channels": [4, 4, 8, 8]}, "dropout": 0.1}
-SMALL = {"model": TINY, "epochs": 2, "batch": 8, "sizes": [16], "precision": "fp32", "memory_format": "contiguous"}
+SMALL = {"model": TINY, "epochs": 2, "batch": 8, "sizes": [16], "precision": "fp32", "memory_format": "contiguous",
+         "compile": "off"}
 
 # What a choice needs beside it to be accepted, or to act at all.
 BESIDE: dict[str, dict[str, Any]] = {
@@ -42,12 +43,17 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "balance": {"loss": {"balance": 0.9}},
     "several losses": {"loss": {"task_weighting": "learnt", "ghm": {"bins": 5}, "tasks": {"hue": {"base": "sigmoid"}}}},
     "mixed": {"mix": {"mixup": 0.5, "cutmix": 0.5}},
+    "mixed views": {"augment": {"mix": {"mixup": 0.5, "cutmix": 0.5}}},
     "scales": {"scales": {"share": 0.5, "every": 2, "grid": 8}},
     "phases": {"sizes": [16, 20]},
+    "accumulate": {"accumulate": 2},
+    "heads first": {"heads_first": 1},
+    "frozen": {"freeze": 1},
 }
 
 ELSEWHERE = {
     "precision=fp16": "needs a GPU",
+    "sync_batchnorm=True": "needs GPUs",
     "compile=on": "needs a compiler and a minute: a test of its own",
     "augment.device=gpu": "needs a GPU",
 }

@@ -58,7 +58,7 @@ def forked(work: Callable[[], str], answer: Path) -> int:
 
 def told_of(folder: Path, name: str, changes: dict[str, Any]) -> dict[str, Any]:
     """A training that is killed and resumed, and the same one left alone."""
-    parts, whole, answer = f"parts {name}", f"whole {name}", folder / "answer"
+    parts, whole, answer = f"parts {name}", f"whole {name}", folder / f"answer {name}"
     died = forked(lambda: train(folder, changes, parts, kill=True), answer)
     states = [path.name for path in sorted((folder / parts).glob("state-*"))]
     found = {"died": -died, "states": states, "began": int(states[-1].split("-")[1]) if states else 0}
@@ -69,7 +69,20 @@ def told_of(folder: Path, name: str, changes: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def work_through(folder: Path, first: int, every: int) -> None:
+    """Every so many-th choice, one after the other."""
+    mine = list(choices().items())[first::every]
+    told = {name: told_of(folder, name, changes) for name, changes in mine}
+    (folder / f"told-{first}.json").write_text(json.dumps(told))
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    here = Path(sys.argv[1])
-    (here / "told.json").write_text(json.dumps({name: told_of(here, name, one) for name, one in choices().items()}))
+    here, cores = Path(sys.argv[1]), len(os.sched_getaffinity(0))
+    children = []
+    for core in range(cores):
+        if not (child := os.fork()):
+            work_through(here, core, cores)
+            os._exit(0)
+        children.append(child)
+    sys.exit(max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))

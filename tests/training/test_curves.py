@@ -140,7 +140,8 @@ def events(path: Path) -> list:
         message = proto.message_type.add(name=name)
         for field, number, kind, below in fields:
             label = kinds.LABEL_REPEATED if field == "value" else kinds.LABEL_OPTIONAL
-            message.field.add(name=field, number=number, type=kind, label=label, type_name=f".t.{below}" if below else None)
+            named = f".t.{below}" if below else None
+            message.field.add(name=field, number=number, type=kind, label=label, type_name=named)
     pool = descriptor_pool.DescriptorPool()
     pool.Add(proto)
     event = message_factory.GetMessageClass(pool.FindMessageTypeByName("t.Event"))
