@@ -20,7 +20,8 @@ from every_choice import choices, recipe  # noqa: E402
 
 from components.data.dataset import Dataset  # noqa: E402
 from components.losses.objective import trained  # noqa: E402
-from components.training.fitting import Goal, Surroundings, fit, losses_of  # noqa: E402
+from components.training.fitting import Surroundings, fit  # noqa: E402
+from components.training.goals import Goal, losses_of  # noqa: E402
 
 LAST = 4  # steps until the kill, of six: within the second epoch
 

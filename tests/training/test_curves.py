@@ -15,7 +15,8 @@ from components.losses.objective import supervised
 from components.training.board import Board, crc32c
 from components.training.curves import Curves
 from components.training.divergence import LOOK_EVERY, PATIENCE, Alarm, Diverged, Taken
-from components.training.fitting import Goal, Surroundings, fit
+from components.training.fitting import Surroundings, fit
+from components.training.goals import Goal
 
 EPOCHS = 14  # of three steps
 

@@ -13,7 +13,8 @@ from noisy_dataset import write_dataset
 from components.data.dataset import Dataset
 from components.losses.objective import trained
 from components.losses.settings import Parts
-from components.training.fitting import Goal, Surroundings, fit, losses_of
+from components.training.fitting import Surroundings, fit
+from components.training.goals import Goal, losses_of
 from components.training.settings import Recipe
 
 CHOICES = choices()
