@@ -200,9 +200,9 @@ def advice(subject: "Subject", plans: list["Plan"], chosen: "Plan", limits: tupl
     from components.probabilities.planning import whole_tasks
 
     yield ""
-    for one in plans:
-        if names := whole_tasks(subject, one.k):
-            yield f"k = {one.k}: dense is cheaper for {', '.join(names)}, and is taken there"
+    for task in subject.tasks:
+        if larger := [str(one.k) for one in plans if task.name in whole_tasks(subject, one.k)]:
+            yield f"{task.name}: dense is cheaper than k = {', '.join(larger)}, and is what those plans take"
     if len(plans) == 1 and not plans[0].k:
         yield "dense is cheaper than any k for every task"
     heat, tolerance = limits

@@ -1,0 +1,160 @@
+"""What the step `teach` puts into a store, and who is refused it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from imports import ROOT, first_party, module_file
+from small_models import write_photographs, write_small_model
+
+from components.contract import load_step, run_step
+from components.data.augment_settings import Augment
+from components.data.dataset import Dataset
+from components.errors import UserError
+from components.models.artifact import load_model
+from components.probabilities.judging import Program, view_images
+from components.probabilities.origin import VIEW_CODE, code_digest, generator_digest
+from components.probabilities.store import Store
+from components.settings import Params
+from components.storage import receipts
+
+PARAMS = """
+seed: 3
+teachers: {deep: {}, broad: {}}
+student:
+  epochs: 1
+  sizes: [24]
+  model: {name: resnet18, options: {layers: [1, 1, 1, 1], channels: [4, 8, 8, 8], stem_type: deep, stem_width: 4}}
+teach: {views: 2}
+runtime: {tracking: false, threads: 1}
+"""
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("taught")
+    dataset = Dataset.open(write_photographs(root / "dataset"))
+    for seed, name in enumerate(("deep", "broad")):
+        write_small_model(root / "teachers" / name, name, dataset, seed)
+    return root
+
+
+@pytest.fixture
+def root(artifacts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("dataset", "teachers"):
+        (tmp_path / name).symlink_to(artifacts / name)
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def taught(root: Path, name: str = "probabilities", **more: object) -> Store:
+    values = Params.load(root / "params.yaml", [f"teach.{key}={json.dumps(value)}" for key, value in more.items()])
+    paths = {"dataset": root / "dataset", "teachers": root / "teachers", "probabilities": root / name,
+             "metrics": root / f"{name}.json"}
+    run_step(load_step("teach"), values.section("teach"), "teach", paths)
+    return Store.open(root / name)
+
+
+def test_the_head_says_what_the_store_was_made_of(root: Path) -> None:
+    store, dataset = taught(root), Dataset.open(root / "dataset")
+    assert store.head["dataset"] == receipts.digest(root / "dataset")
+    assert store.head["models"] == {name: receipts.digest(root / "teachers" / name) for name in ("deep", "broad")}
+    assert store.head["augmentation"] == Program(Augment(), 3, dataset.size).digest()
+    assert (store.head["code"], store.head["generator"], store.head["seed"]) == (code_digest(), generator_digest(), 3)
+    assert store.head["coverage"] == {split: {"rows": 20, "of": 20} for split in ("train", "val", "test")}
+    assert np.array_equal(store.ids, dataset.ids)
+    assert sorted(path.name for path in store.path.iterdir()) == ["ids.npy", "probabilities.json", "receipt.json",
+                                                                  "shards"]
+    assert receipts.verify(store.path) == receipts.digest(store.path)
+
+
+def test_embeddings_and_likeliest_classes_are_those_of_the_network(
+        root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store, dataset = taught(root, k=1, dtype="float32", embedding=True), Dataset.open(root / "dataset")
+    assert {name: form.k for name, form in store.forms.items()} == {"kind": 1, "trim": 1}
+    model, rows = load_model(root / "teachers" / "deep"), np.array([51, 3, 20])
+    program = Program(Augment(), 3, dataset.size)
+    for view in (0, 1, 2):
+        with torch.no_grad():
+            outputs = model.network(view_images(model, dataset, program, rows, view))
+        kept = store.sparse("deep", "kind", rows, np.full(3, view))
+        said = torch.softmax(outputs.logits["kind"], dim=1)
+        assert kept.indices[:, 0].tolist() == said.argmax(dim=1).tolist()
+        assert np.allclose(np.exp(kept.log_probabilities[:, 0]), said.amax(dim=1), atol=1e-4)
+        assert np.allclose(kept.residual, 1 - said.amax(dim=1), atol=1e-4)
+        assert np.allclose(store.embeddings("deep", rows)[:, view], outputs.embedding, rtol=2e-3, atol=1e-3)
+    taught(root, "whole", k=2)
+    assert "warning: all classes of kind, trim are kept" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_killed_teach_goes_on_and_seals_the_bytes_of_an_undisturbed_one(root: Path) -> None:
+    whole = taught(root, views=12)
+    digest = receipts.digest(whole.path)
+    command = [sys.executable, "-m", "components", "teach", "--dataset", "dataset", "--teachers", "teachers",
+               "--probabilities", "killed", "--metrics", "killed.json", "--set", "teach.views=12"]
+    running = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, cwd=root)
+    work = root / ".stillhouse" / "work"
+    while running.poll() is None and not list(work.rglob("deep/trim/00000.npy")):
+        time.sleep(0.01)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    kept = {path.parent.name: path.stat().st_ino for path in work.rglob("deep/*/*.npy")}
+    assert kept and not (root / "killed").exists()
+    again = taught(root, "killed", views=12)
+    assert receipts.digest(again.path) == digest
+    assert kept == {path.parent.name: path.stat().st_ino for path in again.path.rglob("deep/*/*.npy")}
+    assert not list(work.iterdir())
+
+
+def distilled(root: Path, store: Path) -> None:
+    values = Params.load(root / "params.yaml", ["distill.match=exact"])
+    run_step(load_step("distill"), values.section("distill"), "distill", {
+        "dataset": root / "dataset", "probabilities": store, "model": root / "model", "metrics": root / "d.json",
+        "curves": root / "d.csv"})
+
+
+@pytest.mark.parametrize("field", ["code", "generator"])
+def test_views_that_other_code_would_draw_otherwise_are_not_replayed(
+        root: Path, field: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as other:
+        other.setattr(f"components.probabilities.origin.{field}_digest", lambda: "cd" * 32)
+        store = taught(root)
+    with pytest.raises(UserError, match=f"{field} is cdcd.*; expected "):
+        distilled(root, store.path)
+
+
+# What the code of views imports and what decides nothing about them, each with the reason.
+BESIDE_VIEWS = {
+    "components.data.loader": "hands on what is stored, which the digest of the Dataset covers",
+    "components.data.batch_settings": "values, which the digest of the augmentation covers",
+    "components.data.augment_settings": "values, which the digest of the augmentation covers",
+}
+
+
+def test_the_code_of_views_is_all_that_draws_and_renders_them() -> None:
+    for name in VIEW_CODE:
+        path = module_file(name)
+        assert path is not None
+        imported = {one for one in first_party(path) if one.startswith("components.data.")}
+        assert imported <= set(VIEW_CODE) | set(BESIDE_VIEWS), name
+
+
+def test_comments_and_docstrings_are_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    digests = []
+    for number, text in enumerate(["def f(x):\n    return x + 1\n", '"""About."""\ndef f(x):  # why\n    "Says."\n    '
+                                   "return (x +\n        1)\n", "def f(x):\n    return x + 2\n"]):
+        (tmp_path / f"one{number}").mkdir()
+        (tmp_path / f"one{number}" / "drawn.py").write_text(text)
+        monkeypatch.syspath_prepend(str(tmp_path / f"one{number}"))
+        digests.append(code_digest(("drawn",)))
+    assert digests[0] == digests[1] != digests[2]
