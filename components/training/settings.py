@@ -47,7 +47,7 @@ class Recipe(Settings):
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     clip: float = Field(0.0, ge=0, description="largest gradient norm; 0 does not clip")
-    smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing")
+    smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing: share of a target that all classes get")
     averaging: Averaging = Averaging()
     loss: Loss = Loss()
     slimming: float = Field(0.0, ge=0, description=(
