@@ -33,6 +33,7 @@ class Teach(Settings):
 def teach(settings: Teach, /, *, dataset: Input, teachers: Inputs, probabilities: Output, metrics: Output) -> None:
     """Store what each teacher says of every sample and view."""
     from components.data.dataset import Dataset
+    from components.data.resident import refuse_without_gpu
     from components.models.artifact import load_model, refuse_misfit
     from components.probabilities.judging import Program, judge_shard
     from components.probabilities.writing import StoreWriter
@@ -40,14 +41,16 @@ def teach(settings: Teach, /, *, dataset: Input, teachers: Inputs, probabilities
 
     use_threads(settings.runtime.threads)
     samples = Dataset.open(dataset)
+    device = pick_device(settings.runtime.device)
+    refuse_without_gpu(settings.augment, device)
     program = Program(settings.augment, settings.seed, samples.size)
     writer = StoreWriter(work_folder() / "store", head_of(settings, samples, teachers, program.digest()), samples.ids)
     say_forms(settings.k, writer.head["forms"])
     for name, path in teachers.items():
         model = load_model(path)
         refuse_misfit(name, model.head, samples)
-        model.network.to(pick_device(settings.runtime.device))
-        model.preprocess.to(pick_device(settings.runtime.device))
+        model.network.to(device)
+        model.preprocess.to(device)
         missing = sum(not writer.has(name, shard) for shard in range(writer.shard_count()))
         for shard in progress(writer.unwritten(name), missing, f"teach {name}"):
             judge_shard(model, samples, program, writer, shard)

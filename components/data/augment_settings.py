@@ -56,6 +56,9 @@ class Augment(Settings):
     operations: int = Field(2, ge=1, le=14, description="of randaugment: operations one after the other")
     magnitude: int = Field(9, ge=0, le=30, description="of randaugment: their strength")
     mix: Overlay = Overlay()
+    device: Literal["cpu", "gpu"] = Field("cpu", description=(
+        "where pixels wait for their views; cpu: each batch is read as it is due; gpu: all of the training split stay "
+        "on the GPU, which has to have room for them; a student can replay what was judged in the same place"))
 
     @model_validator(mode="after")
     def _ordered(self) -> "Augment":
@@ -72,4 +75,6 @@ class Augment(Settings):
     def _effective(self) -> "Augment":
         if self.policy != "randaugment" and (self.operations, self.magnitude) != (2, 9):
             raise ValueError("operations and magnitude only beside policy: randaugment")
+        if self.device == "gpu" and self.policy != "none":
+            raise ValueError(f"policy: none beside device: gpu; {self.policy} is made by loader workers on the CPU")
         return self

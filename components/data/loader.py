@@ -17,10 +17,11 @@ from components.data.dataset import Dataset
 from components.data.overlays import Overlaid, draw_overlays
 from components.data.parts import Share
 from components.data.policies import apply_policy
+from components.data.resident import Resident
 
 Rows: TypeAlias = NDArray[np.int64]
 # Rows, the view of each, pixels; where images are laid over partners, these follow, and how they are laid.
-Item: TypeAlias = tuple[Rows, Rows, NDArray[np.uint8], Overlaid | None]
+Item: TypeAlias = tuple[Rows, Rows, NDArray[np.uint8] | Tensor, Overlaid | None]
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,14 @@ class Batch:
 class Batches(TorchDataset[Item]):
     """A list of (rows, view for all or of each); item k holds the pixels of the k-th, its per-sample policy applied.
 
-    population: rows that may be laid over one another, ascending; without it none is.
+    population: rows that may be laid over one another, ascending; without it none is. kept: where pixels are that need
+    not be read.
     """
 
     def __init__(self, dataset: Dataset, plan: Sequence[tuple[Rows, int | Rows]], seed: int,
-                 augment: Augment | None, population: Rows | None = None) -> None:
+                 augment: Augment | None, population: Rows | None = None, kept: Resident | None = None) -> None:
         self.dataset, self.plan, self.seed, self.augment = dataset, plan, seed, augment
-        self.population = population
+        self.population, self.kept = population, kept
 
     def __len__(self) -> int:
         return len(self.plan)
@@ -77,6 +79,8 @@ class Batches(TorchDataset[Item]):
         if self.augment is not None and self.augment.mix.on and self.population is not None:
             overlaid = draw_overlays(self.augment.mix, self.seed, self.dataset.ids, (rows, view), self.population)
             rows, view = np.concatenate([rows, overlaid.rows]), np.concatenate([view, view[overlaid.mixed]])
+        if self.kept is not None:
+            return rows, view, self.kept.of(rows), overlaid
         pixels = self.dataset.pixels(rows)
         changed = np.flatnonzero(view > 0)
         if self.augment is not None and self.augment.policy != "none" and len(changed):
@@ -96,7 +100,8 @@ def load(batches: Batches, workers: int = 0, tasks: Sequence[str | None] = (),
     labels = {task.name: torch.from_numpy(dataset.labels(task)) for task in dataset.tasks}
     weight = torch.from_numpy(dataset.weights if weights is None else weights)
     rng = torch.Generator()  # the loader must not draw from the global state, which belongs to the network
-    items = DataLoader(batches, batch_size=None, num_workers=workers, generator=rng, collate_fn=_as_is)
+    processes = 0 if batches.kept is not None else workers
+    items = DataLoader(batches, batch_size=None, num_workers=processes, generator=rng, collate_fn=_as_is)
     for item, task in zip(items, tasks or [None] * len(batches), strict=True):
         index = torch.from_numpy(item[0])
         found = {name: only_of(task, name, table[index]) for name, table in labels.items()}
@@ -106,7 +111,7 @@ def load(batches: Batches, workers: int = 0, tasks: Sequence[str | None] = (),
 def as_batch(item: Item, labels: dict[str, Tensor], weight: Tensor, task: str | None = None) -> Batch:
     """A batch of what was loaded; labels and weights are those of all its rows, of partners too."""
     rows, view, pixels, overlaid = item
-    whole = Batch(rows, view, torch.from_numpy(pixels), labels, weight, task)
+    whole = Batch(rows, view, torch.as_tensor(pixels), labels, weight, task)
     if overlaid is None or not len(overlaid.rows):
         return whole
     own, others = np.split(np.arange(len(rows)), [len(overlaid.place)])

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from components.data.dataset import Dataset
+from components.data.resident import keep_pixels
 from components.data.samplers.adaptive import by_class
 from components.data.samplers.pool import Pool, gather, notes
 from components.errors import UserError
@@ -115,7 +116,8 @@ def fit(goal: Goal, dataset: Dataset, around: Surroundings) -> Fitted | None:
     watch = _Watch(goal, dataset, around, state, preprocess, labelled_rows(dataset, "val"), pool)
     job = Job(dataset, rows, goal.recipe, goal.objective, goal.seed, around.device, goal.view_of, watch.after_epoch,
               watch.save, around.stop, around.show,
-              around.workers, around.save_seconds, lambda: watch.recalls, goal.factor, around.curves.add, around.ranks)
+              around.workers, around.save_seconds, lambda: watch.recalls, goal.factor, around.curves.add, around.ranks,
+              keep_pixels(goal.recipe.augment, dataset, rows, around.device))
     for note in [*begun, *stage_notes(goal.recipe), *sampler_notes(watch.pool, watch.rows, dataset),
                  *goal.recipe.schedule.notes(goal.recipe.epochs)]:
         print(f"warning: {goal.name}: {note}", file=sys.stderr)

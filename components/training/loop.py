@@ -83,7 +83,7 @@ def _remaining(job: Job, state: State, pool: Pool) -> Iterator[Moment]:
         shares = [_share(job, draw.rows, state.began + place) for place, draw in enumerate(draws)]
         plan = [_held(draw.rows, _views(job, turn), share)
                 for draw, turn, share in zip(draws, turns(draws, epoch), shares, strict=True)]
-        batches = Batches(job.dataset, plan[first:], job.seed, job.recipe.augment, job.rows)
+        batches = Batches(job.dataset, plan[first:], job.seed, job.recipe.augment, job.rows, job.kept)
         weights = job.dataset.weights * job.factor(epoch) if job.factor else None
         loaded = load(batches, job.workers, [draw.task for draw in draws[first:]], weights)
         for place, batch in enumerate(loaded, start=first):

@@ -15,6 +15,7 @@ from components.data.dataset import Dataset
 from components.data.loader import Batch
 from components.data.mixing import Mixture, cut_out, draw_mixture, mix_images, overlay_mixture, shares, unmixed
 from components.data.parts import Division
+from components.data.resident import Resident
 from components.data.scales import size_at
 from components.data.views import views_of
 from components.losses.objective import Objective, taught_by
@@ -52,7 +53,7 @@ class Job:
     write a checkpoint. stop: whether to end at the next step. show: wraps the batches to show progress. recalls: of
     classes on the validation split after the latest epoch, by task, [C], NaN where it lacks one. factor: epoch ->
     factors on the weights of all samples, float32 [len(dataset)]. told: step and figures of a look at the loss.
-    ranks: those that share each batch.
+    ranks: those that share each batch. kept: pixels that stay on the device.
     """
 
     dataset: Dataset
@@ -72,6 +73,7 @@ class Job:
     factor: Callable[[int], NDArray[np.float32]] | None = None
     told: Callable[[int, dict[str, float]], None] = quiet
     ranks: Ranks = ALONE
+    kept: Resident | None = None
 
     @property
     def division(self) -> Division:
