@@ -135,6 +135,8 @@ def test_views_that_other_code_would_draw_otherwise_are_not_replayed(
 # What the code of views imports and what decides nothing about them, each with the reason.
 BESIDE_VIEWS = {
     "components.data.loader": "hands on what is stored, which the digest of the Dataset covers",
+    "components.data.dataset": "hands on what is stored, which the digest of the Dataset covers",
+    "components.data.parts": "says which process holds which rows of a batch",
     "components.data.batch_settings": "values, which the digest of the augmentation covers",
     "components.data.augment_settings": "values, which the digest of the augmentation covers",
 }

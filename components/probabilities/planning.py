@@ -81,7 +81,7 @@ def stand_in(subject: Subject, views: int, k: int) -> dict[str, Any]:
         "tasks": [task.to_json() for task in subject.tasks], "sources": list(subject.sources), "seed": 0,
         "views": list(range(views + 1)), "dataset": DIGEST, "augmentation": DIGEST, "code": DIGEST,
         "generator": DIGEST, "k": k, "dtype": subject.dtype, "embedding": bool(subject.widths),
-        "models": dict.fromkeys(subject.sources, DIGEST),
+        "mixed": False, "models": dict.fromkeys(subject.sources, DIGEST),
         "coverage": {split: {"rows": rows, "of": rows} for split, rows in subject.splits.items()},
     }, subject.rows, DIGEST)
 

@@ -33,7 +33,7 @@ def written(folder: Path, subject: Subject, views: int, k: int) -> int:
     """The bytes of a store with the head that `teach` gives it."""
     head = {"tasks": [task.to_json() for task in subject.tasks], "sources": list(subject.sources), "seed": 0,
             "views": list(range(views + 1)), "dataset": HEX, "augmentation": HEX, "code": HEX, "generator": HEX, "k": k,
-            "dtype": subject.dtype, "embedding": bool(subject.widths),
+            "dtype": subject.dtype, "embedding": bool(subject.widths), "mixed": False,
             "models": dict.fromkeys(subject.sources, HEX),
             "coverage": {split: {"rows": rows, "of": rows} for split, rows in subject.splits.items()}}
     writer = StoreWriter(folder, head, from_hex("".join(identities(subject.rows))))
