@@ -110,6 +110,15 @@ class Dataset:
 
     def labels(self, task: Task) -> NDArray[np.int64] | NDArray[np.float32]:
         """Labels of every sample: int64 [N] with -1 for none, or for `multi` float32 [N, C] with NaN rows for none."""
+        if task.name not in self._labels:
+            self._labels[task.name] = self._read_labels(task)
+        return self._labels[task.name].copy()
+
+    @cached_property
+    def _labels(self) -> dict[str, NDArray[np.int64] | NDArray[np.float32]]:
+        return {}
+
+    def _read_labels(self, task: Task) -> NDArray[np.int64] | NDArray[np.float32]:
         column = self.column(task.name)
         if task.kind == "single":
             return column.to_numpy(np.int64)
