@@ -5,6 +5,7 @@ locks, verifies its inputs, gives it private paths to write to, and seals and re
 """
 
 import inspect
+import io
 import json
 import os
 import platform
@@ -12,7 +13,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from components import process
+from components.crew import behind_the_first, run_in_workers, workers_to_start
 from components.errors import Terminated, UsageError
 from components.ports import Input as Input  # the ports are part of what a step is declared with
 from components.ports import Inputs as Inputs
@@ -97,6 +99,12 @@ def work_folder() -> Path:
     return run.work
 
 
+def run_key() -> str:
+    """The digest of inputs and settings of the current run; empty where none is active."""
+    run = _current.get()
+    return "" if run is None else run.key
+
+
 def report_folder() -> Path | None:
     """The folder for what is told of the current run and is no artifact; None where no run is active."""
     run = _current.get()
@@ -141,6 +149,7 @@ class Job:
 def run_step(step: Step, settings: Settings, section: str, paths: Mapping[str, Path]) -> dict[str, Any]:
     """Run a step on real paths and return its facts (the content of run.json).
 
+    Of a step that several processes do together, the first of them does all this; the others only work.
     Raises UserError for bad inputs, TryAgain where an output is being written by another process.
     """
     process.prepare()
@@ -148,6 +157,10 @@ def run_step(step: Step, settings: Settings, section: str, paths: Mapping[str, P
     inputs = bind_inputs(step.ports, settings, paths)
     outputs = {name: paths[name] for name, port in step.ports.items() if port.kind == "output"}
     refuse_overlaps(inputs, outputs)
+    if count := workers_to_start(step.name, runtime_of(settings)):
+        return run_in_workers(step.name, settings, section, paths, count)
+    if behind_the_first(step.name):
+        return follow(step, settings, section, inputs)
     targets = list(outputs.values())
     with active(Run()) as run, locked(targets), atomic.private(targets) as private:
         written = dict(zip(outputs, private, strict=True))
@@ -177,6 +190,18 @@ def perform(job: Job, run: Run) -> dict[str, Any]:
         facts = made | gather_facts(run, started)
         child.finish(facts, job.outputs)
     return facts | {"mlflow_run": child.run_id}
+
+
+def follow(step: Step, settings: Settings, section: str, inputs: dict[str, Path]) -> dict[str, Any]:
+    """Do a step as one of several processes, behind the first: nothing is locked, written or said."""
+    with active(Run()) as run, tempfile.TemporaryDirectory() as name, redirect_stderr(io.StringIO()):
+        digests = {port: receipts.digest(path) if receipts.is_sealed(path) else receipts.folder_digest(path)
+                   for port, path in inputs.items()}
+        run.key = receipts.key(step.name, section, settings.digestible(), digests)
+        run.work = Path(name) / "work"
+        outputs = {port: Path(name) / port for port, one in step.ports.items() if one.kind == "output"}
+        step.function(settings, **grouped(step.ports, inputs), **outputs)
+    return {"outputs": {}}
 
 
 def runtime_of(settings: Settings) -> Runtime:

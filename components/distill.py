@@ -54,12 +54,13 @@ def distill(settings: Distill, /, *, dataset: Input, probabilities: Input, model
                        "code": code_digest(), "generator": generator_digest()})
     targets = read_targets(store, samples, settings.temperature, settings.match)
     recipe, stored = settings.student, len(store.views) - 1
-    objective = blended(losses_of(recipe, samples, "distilled"), targets.of, (settings.temperature, settings.weight))
     pace, rows = settings.curriculum, labelled_rows(samples, "train")
     factor = curriculum_factor(true_probabilities(store, samples), rows, pace) if pace.thresholds else None
-    goal = Goal("distilled", recipe, objective, settings.seed,
-                lambda epoch: 1 + (epoch % stored if exact else epoch), factor)
-    with deferred_termination() as stop:
-        fitted = fit(goal, samples, surroundings(settings.runtime, "distilled", stop))
+    with deferred_termination() as stop, surroundings(settings.runtime, "distilled", stop) as around:
+        losses = losses_of(recipe, samples, "distilled", around.ranks)
+        objective = blended(losses, targets.of, (settings.temperature, settings.weight))
+        goal = Goal("distilled", recipe, objective, settings.seed,
+                    lambda epoch: 1 + (epoch % stored if exact else epoch), factor)
+        fitted = fit(goal, samples, around)
     if fitted is not None:
         write_fitted(fitted, model, metrics, curves)

@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from components.errors import UserError
@@ -69,6 +69,14 @@ class Runtime(Settings):
     threads: int = Field(0, ge=0, description="CPU threads for computing; 0 takes all that the machine grants")
     workers: int = Field(0, ge=0, description="loader processes for per-sample policies; 0 loads in the step itself")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks run; auto: a GPU if present")
+    devices: int | tuple[int, ...] = Field(0, description=(
+        "processes of a training on this machine, which share each batch, one a GPU; or numbers of GPUs, as [0, 2]; 0: "
+        "all GPUs, or one process on CPUs"))
+    nodes: int = Field(1, ge=1, description="machines that train together; the same command is run on each")
+    node: int = Field(0, ge=0, description="number of this machine among nodes; machine 0 writes the artifacts")
+    rendezvous: str = Field("", description="HOST:PORT of machine 0, with several nodes")
+    rank_seconds: float = Field(600.0, gt=0, description=(
+        "longest time that processes of a training wait for one another"))
     work: str = Field(".stillhouse/work", description="folder for the state of interrupted steps")
     cache: str = Field(".stillhouse/cache", description="folder for what the next run need not decode again")
     reports: str = Field("reports", description="folder for run.json, the facts that are no artifact")
@@ -81,6 +89,17 @@ class Runtime(Settings):
     tensorboard: str = Field("", description="folder for TensorBoard's files of trainings; empty writes none")
     diverged: float = Field(5.0, ge=0, description=(
         "a loss that stays above this many times its start stops the training; 0: only one that is no number does"))
+
+    @model_validator(mode="after")
+    def _ranks_fit(self) -> "Runtime":
+        listed = self.devices if isinstance(self.devices, tuple) else (self.devices,)
+        if min(listed, default=-1) < 0 or len(set(listed)) < len(listed):
+            raise ValueError("devices as a number from 0 on, or a list of different numbers of GPUs")
+        if self.node >= self.nodes:
+            raise ValueError(f"node below nodes: from 0 to {self.nodes - 1}")
+        if self.nodes > 1 and not re.fullmatch(r".+:\d+", self.rendezvous):
+            raise ValueError("rendezvous as HOST:PORT of machine 0, such as node-0:29500, with several nodes")
+        return self
 
 
 Seed = Annotated[int, From("seed"), Field(ge=0, lt=2**63, description="the one source of chance")]

@@ -2,35 +2,71 @@
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.contract import note, report_folder, work_folder
+from components.contract import note, report_folder, run_key, work_folder
+from components.errors import UserError
 from components.progress import progress
 from components.settings import Runtime
 from components.tracking.journal import log_metrics
 
 if TYPE_CHECKING:
+    import torch
+
+    from components.losses.ranks import Ranks
     from components.training.fitting import Fitted, Surroundings
 
 
-def surroundings(runtime: Runtime, label: str, stop: Callable[[], bool]) -> "Surroundings":
-    """Device, threads, work folder, progress and tracking of a training step."""
+@contextmanager
+def surroundings(runtime: Runtime, label: str, stop: Callable[[], bool]) -> "Iterator[Surroundings]":
+    """Device, ranks, threads, work folder, progress and tracking of a training step."""
+    from components.training.devices import pick_device, use_threads
+    from components.training.ranks.joining import joined, place_of
+    from components.training.ranks.seats import seat_of
+
+    seat = seat_of()
+    use_threads(runtime.threads, seat.neighbours)
+    device = place_of(seat, runtime.devices, lambda: pick_device(runtime.device))
+    with joined(seat, device, runtime.rank_seconds) as ranks:
+        refuse_strangers(ranks, run_key())
+        note("ranks", ranks.size)
+        yield (foremost if ranks.rank == 0 else behind)(runtime, label, stop, device, ranks)
+
+
+def foremost(runtime: Runtime, label: str, stop: Callable[[], bool], device: "torch.device",
+             ranks: "Ranks") -> "Surroundings":
+    """What the only rank, or the first, works with."""
     from components.training.board import Board
     from components.training.curves import Curves
-    from components.training.devices import pick_device, use_threads
     from components.training.fitting import Keep, Surroundings
 
-    use_threads(runtime.threads)
     work, reports = work_folder(), report_folder()
     name = label if reports is None else reports.name
     board = Board(Path(runtime.tensorboard) / name) if runtime.tensorboard else None
     kept = Path(runtime.work).parent / "kept" / name / work.name[:12]
-    return Surroundings(pick_device(runtime.device), work, stop, log_metrics,
-                        lambda batches, total: progress(batches, total, label),
+    return Surroundings(device, work, stop, log_metrics, lambda batches, total: progress(batches, total, label),
                         runtime.workers, runtime.checkpoint_seconds, Curves(reports, work.name, board),
-                        runtime.diverged, Keep(runtime.keep, kept))
+                        runtime.diverged, Keep(runtime.keep, kept), ranks)
+
+
+def behind(runtime: Runtime, label: str, stop: Callable[[], bool], device: "torch.device",
+           ranks: "Ranks") -> "Surroundings":
+    """What the other ranks work with: they write and show nothing."""
+    from components.training.fitting import Keep, Surroundings
+
+    return Surroundings(device, work_folder(), stop, lambda figures, epoch: None, lambda batches, total: batches,
+                        runtime.workers, diverged=runtime.diverged, keep=Keep(runtime.keep), ranks=ranks)
+
+
+def refuse_strangers(ranks: "Ranks", key: str) -> None:
+    """UserError where the first rank was given other settings or inputs than this one."""
+    first = ranks.first(key.encode()).decode()
+    if first != key:
+        raise UserError(f"rank {ranks.rank} has other settings or inputs than rank 0",
+                        "run the same command with the same params.yaml on every machine, on the same Dataset")
 
 
 def write_fitted(fitted: "Fitted", model: Path, metrics: Path, curves: Path) -> None:

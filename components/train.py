@@ -33,9 +33,8 @@ def train(settings: Train, /, *, dataset: Input, model: Output, metrics: Output,
     from components.training.goals import Goal, losses_of
 
     samples = Dataset.open(dataset)
-    losses = losses_of(settings, samples, settings.name)
-    with deferred_termination() as stop:
-        fitted = fit(Goal(settings.name, settings, trained(losses), settings.seed), samples,
-                     surroundings(settings.runtime, settings.name, stop))
+    with deferred_termination() as stop, surroundings(settings.runtime, settings.name, stop) as around:
+        losses = losses_of(settings, samples, settings.name, around.ranks)
+        fitted = fit(Goal(settings.name, settings, trained(losses), settings.seed), samples, around)
     if fitted is not None:
         write_fitted(fitted, model, metrics, curves)

@@ -12,14 +12,14 @@ ROOMS = sorted(path.parent.name for path in (ROOT / "components").glob("*/__init
 LIBRARY_ROOMS = [room for room in ROOMS if room not in ("commands", "storage", "tracking")]
 
 # What stands in components/ and is neither a step nor a room.
-SHELL = {"components.cli", "components.contract", "components.__main__"}
+SHELL = {"components.cli", "components.contract", "components.__main__", "components.crew", "components.worker"}
 
 # The one importer of each library: a module or a package.
 IMPORTERS = {
     "kfp": "pipeline/kubeflow.py",
     "mlflow": "components/tracking",
     "boto3": "components/storage",
-    "torch.distributed": "components/training",
+    "torch.distributed": "components/training/ranks",
 }
 
 

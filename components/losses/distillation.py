@@ -54,8 +54,8 @@ def blended(losses: Losses, targets: Teaching, how: tuple[float, float],
             hard = losses.of[task.name](logits, labels, batch.weight)
             both = torch.where(spoken, weight * soft + (1 - weight) * hard, hard)
             about = batch.task in (None, task.name)
-            parts[task.name] = both if about else torch.zeros_like(both)
             judged[task.name] = torch.full_like(both, about, dtype=torch.bool)
+            parts[task.name] = torch.where(judged[task.name], both, 0.0)  # so that every head has a gradient
         return total(losses, parts, judged)
 
     return Remembering(objective, losses.memory, about_tasks)

@@ -92,9 +92,9 @@ def arithmetic(precision: str, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, HALF.get(precision), enabled=precision in HALF)
 
 
-def use_threads(wish: int) -> None:
-    """Set the number of CPU threads; 0 takes all that this process may run on."""
-    torch.set_num_threads(wish or len(os.sched_getaffinity(0)))
+def use_threads(wish: int, sharers: int = 1) -> None:
+    """Set the number of CPU threads; 0 takes all that this process may run on, or its part where others share them."""
+    torch.set_num_threads(wish or max(len(os.sched_getaffinity(0)) // sharers, 1))
 
 
 def place(network: nn.Module, device: torch.device, layout: str) -> nn.Module:

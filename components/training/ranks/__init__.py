@@ -1,0 +1,1 @@
+"""The processes that train together: where each sits, how they join, how they are started."""
