@@ -85,7 +85,7 @@ def run_in_workers(step: str, settings: Settings, section: str, paths: Mapping[s
         values = settings.model_dump(mode="json") | {"runtime": runtime.model_dump(mode="json")}
         job = {"step": step, "section": section, "settings": values, "paths": {key: str(p) for key, p in paths.items()}}
         (folder / JOB).write_text(json.dumps(job), encoding="utf-8")
-        with importable():
+        with environment():
             deaths = run_ranks(["-P", "-m", "components.worker", name], site)
         if deaths:
             raise cause_of(deaths, failures(folder))
@@ -132,15 +132,18 @@ def tell(folder: Path, rank: int, error: BaseException) -> int:
 
 
 @contextmanager
-def importable() -> Iterator[None]:
-    """Let interpreters that are started within find this package."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), before]))
+def environment() -> Iterator[None]:
+    """Let interpreters that are started within find this package, and torch in them keep its asides to itself.
+
+    It warns of a search that is asked for once, and would spend half a minute on naming the lines of its own code that
+    a lost connection was noticed in.
+    """
+    path = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
+    wanted = {"PYTHONPATH": path, "TORCH_CPP_LOG_LEVEL": "ERROR", "TORCH_DISABLE_ADDR2LINE": "1"}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
-
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})

@@ -23,7 +23,9 @@ def main(folder: Path) -> int:
         settings = step.settings.model_validate_json(json.dumps(job["settings"]))
         facts = run_step(step, settings, job["section"], {name: Path(path) for name, path in job["paths"].items()})
     except (Exception, Terminated) as error:  # noqa: BLE001 - the one place that ends this program
-        return tell(folder, rank, error)
+        code = tell(folder, rank, error)
+        sys.stderr.flush()
+        os._exit(code)  # taking a broken group apart could wait for ranks that are gone
     if rank == 0:
         (folder / FACTS).write_text(json.dumps(facts), encoding="utf-8")
     return Exit.OK
