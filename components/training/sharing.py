@@ -96,8 +96,8 @@ def rank_notes(network: nn.Module, recipe: Recipe, ranks: Ranks, began: int) -> 
     """
     parts, found = ranks.size * recipe.accumulate, []
     if began != ranks.size:
-        found.append(f"processes: {ranks.size}, of a training that began with {began}; batches, pixels, rates and the loss stay "
-                     "the same; BatchNorm sees other parts of a batch, and dropout draws anew")
+        found.append(f"processes: {ranks.size}, of a training that began with {began}; batches, pixels, rates and the "
+                     "loss stay the same; BatchNorm sees other parts of a batch, and dropout draws anew")
     normed = any(isinstance(module, _BatchNorm) for module in network.modules())
     if parts > 1 and normed and not (recipe.sync_batchnorm and recipe.accumulate == 1):
         found.append(f"BatchNorm sees {recipe.batch // parts} of the {recipe.batch} images of a batch at once"
