@@ -38,6 +38,7 @@ COMMANDS = {
     "suggest": ("components.commands.suggest", "rank the images that are most worth a label"),
     "compare-data": ("components.commands.compare_data", "tell what changed between two Datasets and if it matters"),
     "preview": ("components.commands.preview", "show samples as a training will show them to its network"),
+    "range-test": ("components.commands.range_test", "find a learning rate: let it climb and watch the loss"),
     "schema": ("components.commands.schema", "write the JSON schema and the reference page of params.yaml"),
     "convert": ("components.commands.convert", "write a data set that is arrays (MNIST, CIFAR, ...) as images"),
     "lists": ("components.commands.lists", "write list files or a manifest of images, splits and labels"),

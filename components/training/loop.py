@@ -43,7 +43,7 @@ def _go_on(job: Job, state: State) -> bool:
     if state.step - state.began == _steps(state, pool):  # the process before ended within the evaluation
         end_epoch(job, state, pool)
     rhythm = Rhythm(job.save_seconds, left, state.step)
-    for place, steps, batch in job.show(_remaining(job, state, pool), left):
+    for place, steps, batch in job.show(remaining(job, state, pool), left):
         if job.ranks.any(job.stop()):
             job.save(state)
             return False
@@ -73,7 +73,7 @@ def end_epoch(job: Job, state: State, pool: Pool) -> None:
     state.began = state.step
 
 
-def _remaining(job: Job, state: State, pool: Pool) -> Iterator[Moment]:
+def remaining(job: Job, state: State, pool: Pool) -> Iterator[Moment]:
     """Batches from the state's step on, as an uninterrupted run would see them; epochs are planned as they begin."""
     while state.epoch < job.recipe.epochs:
         epoch, first = state.epoch, state.step - state.began
