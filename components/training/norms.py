@@ -28,7 +28,7 @@ def training_views(job: Job, epoch: int) -> Iterator[Seen]:
     count = max(min(recipe.averaging.samples or len(rows), len(rows)) // recipe.batch, 1)
     plan = [(rows[number * recipe.batch : (number + 1) * recipe.batch], job.view_of(epoch)) for number in range(count)]
     normalise = Normalise.named(recipe.model.normalisation).to(job.device)
-    for batch in load(Batches(job.dataset, plan, job.seed, recipe.augment), job.workers):
+    for batch in load(Batches(job.dataset, plan, job.seed, recipe.augment, kept=job.kept), job.workers):
         images = normalise(views_of(recipe.augment, job.seed, job.dataset, batch, size, job.device))
         layout = torch.channels_last if recipe.memory_format == "channels_last" else torch.contiguous_format
         yield images.to(width(recipe)).contiguous(memory_format=layout), taught(job, [on_device(batch, job)])
