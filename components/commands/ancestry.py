@@ -1,6 +1,7 @@
 """What an artifact was made from, as a tree that ends in raw images."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,8 @@ class Tracer:
         node.about = describe(made.path) if made.here else NOT_HERE
         node.remedy = ("" if made.here else "dvc checkout, or ") + f"dvc repro {stage(made.section)}"
         node.problem = self.check(made)
-        node.inputs = [self.input(port, digest, made) for port, digest in made.inputs.items()]
+        inputs = made.inputs | started(made.settings)
+        node.inputs = [self.input(port, digest, made) for port, digest in inputs.items()]
         self.known[made.digest] = node
         return node
 
@@ -88,6 +90,17 @@ class Tracer:
         except UserError as error:
             return error.cause
         return ""
+
+
+def started(settings: Mapping[str, Any]) -> dict[str, str]:
+    """The Model that a training went on from, if any: its digest stands among the settings.
+
+    >>> started({"model": {"start": {"digest": "ab"}}}), started({"student": {"model": {"start": {"digest": ""}}}})
+    ({'start': 'ab'}, {})
+    """
+    model = settings.get("student", settings).get("model", {})
+    digest = model.get("start", {}).get("digest", "") if isinstance(model, Mapping) else ""
+    return {"start": digest} if digest else {}
 
 
 def stage(section: str) -> str:

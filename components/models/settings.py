@@ -48,8 +48,10 @@ class Pretrained(Settings):
 class Start(Settings):
     """An earlier Model to go on from: rows of classes that it knew are kept, new ones begin anew."""
 
-    model: str = Field("", exclude=True, description="folder of a sealed Model of the same architecture")
-    digest: str = Field("", description="of that Model; left out, it is taken from the folder: DVC sees it only here")
+    model: str = Field("", exclude=True, description=(
+        "folder of a sealed Model of the same architecture; of this stage's own a copy, as DVC removes that first"))
+    digest: str = Field("", description=(
+        "of that Model; left out, it is taken from the folder, and DVC does not see when it changes"))
 
     def refuse_other(self, digest: str) -> None:
         """UserError where the Model has another digest than the settings name."""

@@ -121,7 +121,7 @@ NETWORKS = ["mobilenetv3_small_050", "vit_tiny_patch16_224", "convnext_atto", "e
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_of_many_kinds_keep_their_parity(name: str, root: Path, tmp_path: Path) -> None:
-    options = {"img_size": 64} if name.startswith("vit") else {}
+    options = {"depth": 2} if name.startswith("vit") else {}
     architecture = Architecture(name=name, options=options)
     model = changed(load_model(root / "model"), (Task("kind", "single", ("a", "b", "c")),), architecture, (64, 64))
     torch.nn.init.normal_(model.network.heads["kind"].weight, std=0.5)
