@@ -1,27 +1,54 @@
 """The step `distill`: the student, trained on what the teachers said."""
 
-from typing import Annotated, Literal
+import sys
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from components.contract import Input, Output, deferred_termination
 from components.data.curriculum_settings import Curriculum
+from components.losses.imitation_settings import Decoupled, Imitated, Likeness, Relations
 from components.settings import From, Runtime, Seed, Settings, SharedRuntime
 from components.surroundings import surroundings, write_fitted
 from components.training.settings import Recipe
+
+if TYPE_CHECKING:
+    from components.data.dataset import Dataset
+    from components.losses.objective import Objective
+    from components.losses.ranks import Ranks
+    from components.probabilities.store import Store
+    from components.probabilities.targets import Targets
+    from components.training.goals import Goal
 
 
 class Distill(Settings):
     """How the student learns from the store; its network and budget are those of `student`."""
 
-    temperature: float = Field(3.0, gt=0, description="softens teachers and student alike")
-    weight: float = Field(0.7, ge=0, le=1, description="share of the teachers in the loss; the rest is the label's")
-    match: Literal["exact", "mean"] = Field(
-        "mean", description="exact: judged views, target by view; mean: fresh views, target averaged over views")
+    loss: Imitated = Field("kd", description=(
+        "kd: divergence from soft targets; dkd: its two halves, weighed apart; dist: correlations over classes and "
+        "over samples; meal: soft targets at temperature 1 and no label"))
+    temperature: float = Field(3.0, gt=0, description="softens teachers and student alike; not of meal")
+    weight: float = Field(0.7, ge=0, le=1, description=(
+        "share of the teachers in the loss; the rest is the label's; not of meal"))
+    dkd: Decoupled = Decoupled()
+    dist: Relations = Relations()
+    match: Literal["exact", "mean", "any"] = Field("mean", description=(
+        "exact: judged views, target by view; mean: fresh views, target averaged over views; any: fresh views, target "
+        "of one stored view after the other"))
+    coverage: float = Field(1.0, ge=0, le=1, description=(
+        "least share of training images that the store must speak of; the others learn from their labels alone"))
+    embedding: Likeness = Likeness()
     curriculum: Curriculum = Curriculum()
     student: Annotated[Recipe, From("student")] = Recipe()
     seed: Seed = 0
     runtime: SharedRuntime = Runtime()
+
+    @model_validator(mode="after")
+    def _judged(self) -> "Distill":
+        if self.student.augment.mix.on and self.match != "exact":
+            raise ValueError("match: exact beside student.augment.mix, since what is said of a mixed view holds for "
+                             "that view alone; student.mix goes with every match")
+        return self
 
     def resolved(self) -> "Distill":
         """These settings with precision and memory format decided for this machine."""
@@ -30,37 +57,78 @@ class Distill(Settings):
 
         return self.model_copy(update={"student": pinned(resolve(self.student, self.runtime.device))})
 
+    def shares(self) -> tuple[float, float]:
+        """Temperature, and weight of the teachers."""
+        return (1.0, 1.0) if self.loss == "meal" else (self.temperature, self.weight)
+
 
 def distill(settings: Distill, /, *, dataset: Input, probabilities: Input, model: Output, metrics: Output,
             curves: Output) -> None:
     """Train the student on a Dataset's images and the teachers' stored probabilities alone."""
-    from components.data.curriculum import curriculum_factor
     from components.data.dataset import Dataset
-    from components.losses.distillation import blended
-    from components.probabilities.judging import Program
-    from components.probabilities.origin import code_digest, generator_digest
     from components.probabilities.store import Store
-    from components.probabilities.targets import read_targets
-    from components.probabilities.truth import true_probabilities
     from components.storage.receipts import digest
     from components.training.fitting import fit
-    from components.training.goals import Goal, labelled_rows, losses_of
 
     samples, store = Dataset.open(dataset), Store.open(probabilities)
     store.require({"dataset": digest(dataset), "tasks": [task.to_json() for task in samples.tasks]})
-    exact = settings.match == "exact"
+    with deferred_termination() as stop, surroundings(settings.runtime, "distilled", stop) as around:
+        fitted = fit(goal_of(settings, samples, store, around.ranks), samples, around)
+    if fitted is not None:
+        write_fitted(fitted, model, metrics, curves)
+
+
+def goal_of(settings: Distill, samples: "Dataset", store: "Store", ranks: "Ranks") -> "Goal":
+    """What the student is trained for: all images of train, whether labelled or not, under what the store says."""
+    from components.data.curriculum import curriculum_factor
+    from components.probabilities.judging import Program
+    from components.probabilities.origin import code_digest, generator_digest
+    from components.probabilities.targets import Asked, read_targets
+    from components.probabilities.truth import true_probabilities
+    from components.training.goals import Goal, labelled_rows
+
+    exact, stored = settings.match == "exact", len(store.views) - 1
     if exact:
         store.require({"augmentation": Program(settings.student.augment, settings.seed, samples.size).digest(),
                        "code": code_digest(), "generator": generator_digest()})
-    targets = read_targets(store, samples, settings.temperature, settings.match)
-    recipe, stored = settings.student, len(store.views) - 1
-    pace, rows = settings.curriculum, labelled_rows(samples, "train")
-    factor = curriculum_factor(true_probabilities(store, samples), rows, pace) if pace.thresholds else None
-    with deferred_termination() as stop, surroundings(settings.runtime, "distilled", stop) as around:
-        losses = losses_of(recipe, samples, "distilled", around.ranks)
-        objective = blended(losses, targets.of, (settings.temperature, settings.weight))
-        goal = Goal("distilled", recipe, objective, settings.seed,
-                    lambda epoch: 1 + (epoch % stored if exact else epoch), factor)
-        fitted = fit(goal, samples, around)
-    if fitted is not None:
-        write_fitted(fitted, model, metrics, curves)
+    few = settings.loss in ("kd", "meal")
+    targets = read_targets(store, samples, Asked(settings.shares()[0], settings.match, few, settings.coverage))
+    rows, pace = samples.rows("train"), settings.curriculum
+    weighed = labelled_rows(samples, "train") if pace.missing is None else rows
+    factor = curriculum_factor(true_probabilities(store, samples), weighed, pace) if pace.thresholds else None
+    return Goal("distilled", settings.student, objective_of(settings, samples, targets, ranks), settings.seed,
+                lambda epoch: 1 + (epoch % stored if exact else epoch), factor, rows)
+
+
+def objective_of(settings: Distill, samples: "Dataset", targets: "Targets", ranks: "Ranks") -> "Objective":
+    """The losses of labels, of imitation and of embeddings; what a user should know is said."""
+    from components.losses.distillation import blended
+    from components.losses.imitation import IMITATIONS, Manner
+    from components.losses.likeness import Seen, likened, projections
+    from components.models.network import width_of
+    from components.training.goals import losses_of
+    from components.training.step import size_of
+
+    for note in [*targets.notes, *notes_of(settings)]:
+        print(f"warning: distill: {note}", file=sys.stderr)
+    imitation = IMITATIONS[settings.loss](Manner(settings.dkd, settings.dist, ranks))
+    losses = losses_of(settings.student, samples, "distilled", ranks)
+    objective = blended(losses, targets.of, settings.shares(), imitation)
+    if settings.embedding.weight == 0:
+        return objective
+    recipe = settings.student
+    width = width_of(recipe.model, size_of(recipe, recipe.epochs - 1, samples.size))
+    maps = projections(targets.widths(), width, settings.seed)
+    return likened(objective, Seen(targets.embeddings, maps), settings.embedding)
+
+
+def notes_of(settings: Distill) -> list[str]:
+    """What is set and not read."""
+    found = []
+    if settings.loss == "meal" and (settings.temperature, settings.weight) != (1.0, 1.0):
+        found.append(f"meal knows soft targets alone: temperature 1 and weight 1, not {settings.temperature:g} and "
+                     f"{settings.weight:g}")
+    for name in ("dkd", "dist"):
+        if getattr(settings, name) != type(settings).model_fields[name].default and settings.loss != name:
+            found.append(f"distill.{name} is not read by loss: {settings.loss}")
+    return found

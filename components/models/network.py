@@ -49,6 +49,12 @@ def build_network(architecture: Architecture, tasks: tuple[Task, ...], size: tup
     return network
 
 
+def width_of(architecture: Architecture, size: tuple[int, int], channels: int = 3) -> int:
+    """The length of an architecture's embedding."""
+    with torch.random.fork_rng(devices=[]):
+        return embedding_width(build_backbone(architecture.name, channels, architecture.options, size), channels, size)
+
+
 def head_of(network: Network, task: str) -> LinearHead | EmbeddingHead:
     """The head of a task."""
     head = network.heads[task]

@@ -1,52 +1,147 @@
 """The targets of distillation, by row and view of a Dataset, read from a store."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from components.data.dataset import Dataset
 from components.data.loader import Batch
 from components.data.tasks import Task
 from components.errors import UserError
+from components.losses.kept import Kept, mean_kept, softened_kept
 from components.probabilities.mixing import mixed
 from components.probabilities.store import Store
+
+Match: TypeAlias = Literal["exact", "mean", "any"]
+Rows: TypeAlias = NDArray[np.int64]
+
+ROOM = 256 << 20  # bytes of a task's words that are turned into targets once; of more, batch by batch
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What targets are wanted.
+
+    match: `exact` and `any` have the target of a single view, the student seeing that view or one of its own; `mean`
+    has the average over the augmented views. few: the likeliest classes alone, where a store holds no more. coverage:
+    least share of the training samples that the store must speak of.
+    """
+
+    temperature: float
+    match: Match
+    few: bool = False
+    coverage: float = 1.0
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What the teachers together say, float32 [N, columns, C] by task; row = Dataset row, column = view.
+    """What the teachers together say of the rows of a Dataset.
 
-    With a single column the same target stands for every view.
+    places: where the store holds each row, int64 [len(dataset)], -1 for nowhere. tables: of some tasks, what was
+    prepared, float32 [len(dataset), columns, C]; with a single column the same target stands for every view.
     """
 
-    by_task: dict[str, Tensor]
+    store: Store
+    asked: Asked
+    places: Rows
+    tables: dict[str, Tensor]
+    notes: tuple[str, ...] = ()
 
-    def of(self, task: str, batch: Batch) -> Tensor:
-        """Targets of a batch's samples, each under its view, [n, C]."""
-        table = self.by_task[task]
-        column = torch.from_numpy(np.where(table.shape[1] > 1, batch.view, 0))
-        return table[torch.from_numpy(batch.rows), column]
+    def of(self, task: str, batch: Batch) -> Tensor | Kept:
+        """Targets of a batch's samples, each under its view, [n, C]; numbers are NaN where the store says nothing."""
+        if task in self.tables:
+            table = self.tables[task]
+            column = np.where(table.shape[1] > 1, self.column(batch.view), 0)
+            return table[torch.from_numpy(batch.rows), torch.from_numpy(column)]
+        one = next(known for known in self.store.tasks if known.name == task)
+        places = self.places[batch.rows]
+        if self.asked.match == "mean":
+            return silenced(whole(self.store, one, places, self.asked), places < 0)[:, 0]
+        if self.asked.few and self.store.forms[task].k and one.kind == "single":
+            return self.kept(task, places, self.column(batch.view))
+        said = self._said(lambda source: self.store.one_view(source, task, known_of(places), self.column(batch.view)))
+        return silenced(mixed(said, self.asked.temperature, one.kind), places < 0)
+
+    def kept(self, task: str, places: Rows, columns: Rows) -> Kept:
+        """The same as the classes that are told and one number for all others."""
+        parts = []
+        for source in self.store.sources:
+            told = self.store.sparse(source, task, known_of(places), columns)
+            classes, values = torch.from_numpy(told.indices), torch.from_numpy(told.log_probabilities)
+            residual = torch.from_numpy(told.log_residual)
+            parts.append(softened_kept(classes, values, residual, told.classes, self.asked.temperature))
+        found = parts[0] if len(parts) == 1 else mean_kept(parts)
+        found.rest[torch.from_numpy(places < 0)] = torch.nan
+        return found
+
+    def widths(self) -> dict[str, int]:
+        """How many numbers an embedding of each source has; UserError where the store has none."""
+        nothing = np.empty(0, np.int64)
+        return {source: self.store.embeddings(source, nothing).shape[2] for source in self.store.sources}
+
+    def embeddings(self, source: str, batch: Batch) -> Tensor:
+        """The vectors of a source, float32 [n, D], NaN where the store says nothing; the mean over views for `mean`."""
+        places = self.places[batch.rows]
+        vectors = torch.from_numpy(self.store.embeddings(source, known_of(places)))
+        if self.asked.match == "mean":
+            found = vectors[:, 1:].mean(dim=1)
+        else:
+            found = vectors[torch.arange(len(vectors)), torch.from_numpy(self.column(batch.view))]
+        return silenced(found, places < 0)
+
+    def column(self, view: Rows) -> Rows:
+        """The stored column that stands for each view, int64 [n]; fresh views go through all that are stored."""
+        return 1 + (view - 1) % (len(self.store.views) - 1)
+
+    def _said(self, ask: Callable[[str], NDArray[Any]]) -> list[Tensor]:
+        return [torch.from_numpy(ask(source)) for source in self.store.sources]
 
 
-def read_targets(store: Store, dataset: Dataset, temperature: float, match: str) -> Targets:
-    """Read and mix the teachers' words at a temperature.
-
-    match: `exact` keeps a column a view, so that a student sees the view that was judged; `mean` averages over the
-    augmented views, so that the student may look at views of its own. UserError where training samples are missing.
-    """
-    rows = store.rows_of(dataset.ids)
-    training = rows[dataset.rows("train")]
-    if (training < 0).any():
-        raise UserError(f"{store.path} lacks {int((training < 0).sum())} of {len(training)} training samples",
-                        "make it again: dvc repro teach")
-    places = torch.from_numpy(rows)
-    return Targets({task.name: _table(store, task, places, temperature, match) for task in dataset.tasks})
+def read_targets(store: Store, dataset: Dataset, asked: Asked) -> Targets:
+    """Join a store with a Dataset by the content of samples; UserError where too many training samples are missing."""
+    places = store.rows_of(dataset.ids)
+    notes = refuse_gaps(store, places[dataset.rows("train")], asked.coverage)
+    tables = {}
+    for task in dataset.tasks:
+        few = asked.few and asked.match != "mean" and task.kind == "single" and store.forms[task.name].k > 0
+        if not few and len(places) * len(store.views) * len(task.classes) * 4 <= ROOM:
+            tables[task.name] = silenced(whole(store, task, places, asked), places < 0)
+    return Targets(store, asked, places, tables, notes)
 
 
-def _table(store: Store, task: Task, rows: Tensor, temperature: float, match: str) -> Tensor:
-    numbers = rows.clamp(min=0).numpy()
-    said = [torch.from_numpy(store.log_probabilities(source, task.name, numbers)) for source in store.sources]
-    table = mixed(said, temperature, task.kind)
-    return table if match == "exact" else table[:, 1:].mean(dim=1, keepdim=True)
+def refuse_gaps(store: Store, training: Rows, coverage: float) -> tuple[str, ...]:
+    """What a user should know of samples that the store lacks; UserError where it covers less than it must."""
+    lacking = int((training < 0).sum())
+    if not lacking:
+        return ()
+    said = f"{store.path} lacks {lacking} of {len(training)} training samples"
+    if lacking > (1 - coverage) * len(training):
+        share = (len(training) - lacking) / len(training)
+        raise UserError(f"{said}: it covers {share:.4f} of them, and {coverage:g} are asked for",
+                        "make it again: dvc repro teach; or let the others learn from their labels alone: "
+                        f"distill.coverage: {int(share * 100) / 100:g}")
+    return (f"{said}; they learn from their labels alone",)
+
+
+def whole(store: Store, task: Task, places: Rows, asked: Asked) -> Tensor:
+    """Targets of some places of the store, float32 [n, views, C], or of `mean` [n, 1, C]."""
+    said = [torch.from_numpy(store.log_probabilities(source, task.name, known_of(places))) for source in store.sources]
+    table = mixed(said, asked.temperature, task.kind)
+    return table[:, 1:].mean(dim=1, keepdim=True) if asked.match == "mean" else table
+
+
+def known_of(places: Rows) -> Rows:
+    """Places that can be read, whatever they are for samples that are nowhere."""
+    return places.clip(min=0)
+
+
+def silenced(values: Tensor, silent: NDArray[np.bool_]) -> Tensor:
+    """NaN in the rows of samples of which nothing is said."""
+    if silent.any():
+        values[torch.from_numpy(silent)] = torch.nan
+    return values

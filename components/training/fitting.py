@@ -100,9 +100,10 @@ def fit(goal: Goal, dataset: Dataset, around: Surroundings) -> Fitted | None:
 
     None where it was stopped before the end (its state is saved), and on all ranks but the first.
     """
-    rows = labelled_rows(dataset, "train")
+    rows = labelled_rows(dataset, "train") if goal.rows is None else goal.rows
     if not len(rows):
-        raise UserError("the train split has no labelled sample", "check the labels and the findings of validate")
+        wanted = "labelled sample" if goal.rows is None else "sample"
+        raise UserError(f"the train split has no {wanted}", "check the labels and the findings of validate")
     warn_of_sizes(goal, dataset.size)
     state, begun = fresh_state(goal, dataset, rows, around.device, around.ranks)
     state.alarm.bound = around.diverged

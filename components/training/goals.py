@@ -35,7 +35,7 @@ STRETCH = 0.05  # the logarithm of a change of proportions that is worth a word
 class Goal:
     """What is trained: a name, a recipe, an objective, which view an epoch looks at, and factors on samples' weights.
 
-    view_of and factor are those of a Job.
+    view_of and factor are those of a Job. rows: those that are trained on; None for the labelled ones of train.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Goal:
     seed: int
     view_of: Callable[[int], int] = lambda epoch: epoch + 1
     factor: Callable[[int], NDArray[np.float32]] | None = None
+    rows: NDArray[np.int64] | None = None
 
 
 def fresh_state(goal: Goal, dataset: Dataset, rows: NDArray[np.int64], device: torch.device,

@@ -18,7 +18,7 @@ from components.models.settings import Architecture
 from components.probabilities.judging import Program, judge_shard, view_images
 from components.probabilities.mixing import logarithm_of_mean, mixed, softened
 from components.probabilities.store import Store, StoreWriter
-from components.probabilities.targets import read_targets
+from components.probabilities.targets import Asked, read_targets
 
 TINY = Architecture(name="resnet18", options={"layers": [1, 1, 1, 1], "channels": [8, 8, 16, 16]})
 
@@ -121,7 +121,7 @@ def test_targets_follow_the_view_or_the_mean_over_views(tmp_path, dataset, teach
     rows = dataset.rows("train")[[3, 1, 4]]
     said = store.log_probabilities("deep", "hue", rows).astype(np.float64)
     soft = np.exp(said / 2) / np.exp(said / 2).sum(axis=2, keepdims=True)
-    exact, mean = (read_targets(store, dataset, 2.0, match) for match in ("exact", "mean"))
+    exact, mean = (read_targets(store, dataset, Asked(2.0, match)) for match in ("exact", "mean"))
     for view in (1, 2):
         batch = Batch(rows, np.full(3, view), torch.zeros(3), {}, torch.ones(3))
         assert np.allclose(exact.of("hue", batch), soft[:, view], atol=1e-5)
@@ -138,7 +138,7 @@ def test_a_store_that_lacks_training_samples_is_refused(tmp_path, dataset, teach
             writer.put("deep", task, shard, store.log_probabilities("deep", task, writer.rows_of(shard)))
     writer.finish()
     with pytest.raises(UserError, match="lacks 2 of"):
-        read_targets(Store.open(tmp_path / "less"), dataset, 2.0, "mean")
+        read_targets(Store.open(tmp_path / "less"), dataset, Asked(2.0, "mean"))
 
 
 @settings(deadline=None)

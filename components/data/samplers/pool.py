@@ -126,6 +126,10 @@ def notes(pool: Pool, judged: Pool) -> list[str]:
     if pool.wish.name == "identities":
         missing = len(pool.rows) - sum(len(group.rows) for group in pool.individuals)
         return [f"{missing} of {len(pool.rows)} training images have no identity and are left out"] if missing else []
+    if pool.wish.name == "tasks":
+        none = int((~np.any([_known(labels) for labels in pool.labels.values()], axis=0)).sum())
+        return [f"{none} of {len(pool.rows)} training images have no label and are left out: each batch is about the "
+                "labels of a task"] if none else []
     if pool.wish.name != "adaptive":
         return []
     if not len(judged.rows):
