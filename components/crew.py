@@ -82,8 +82,8 @@ def run_in_workers(step: str, settings: Settings, section: str, paths: Mapping[s
     site = Site(count, runtime.nodes, runtime.node, runtime.rendezvous, runtime.rank_seconds)
     with tempfile.TemporaryDirectory(prefix="stillhouse-ranks-") as name:
         folder = Path(name)
-        values = settings.model_dump(mode="json") | {"runtime": runtime.model_dump(mode="json")}
-        job = {"step": step, "section": section, "settings": values, "paths": {key: str(p) for key, p in paths.items()}}
+        places = {key: str(path) for key, path in paths.items()}
+        job = {"step": step, "section": section, "settings": settings.complete(), "paths": places}
         (folder / JOB).write_text(json.dumps(job), encoding="utf-8")
         with environment():
             deaths = run_ranks(["-P", "-m", "components.worker", name], site)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, to_jsonable_python
 
 from components.errors import UserError
 from components.errors import near as near  # settings and their errors are read together
@@ -61,6 +61,17 @@ class Settings(BaseModel):
         """The values that can change a result, as JSON would hold them."""
         dumped: dict[str, Any] = self.model_dump(mode="json")
         return dumped
+
+    def complete(self) -> dict[str, Any]:
+        """Every value, also those that can change no result, as JSON would hold them: for another process to read."""
+        values = self.digestible()
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if isinstance(value, Settings):
+                values[name] = value.complete()
+            elif field.exclude:
+                values[name] = to_jsonable_python(value)
+        return values
 
 
 class Runtime(Settings):
