@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from components.train import Train
     from components.training.rates import Climb, Climbed
 
-RULES = ("steepest", "tenth")
+RULES = ("tenth", "steepest")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,9 +28,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=200, metavar="N", help="steps from --low to --high (default: 200)")
     parser.add_argument("--low", type=float, default=1e-5, metavar="RATE", help="the first rate (default: 1e-5)")
     parser.add_argument("--high", type=float, default=10.0, metavar="RATE", help="the last rate (default: 10)")
-    parser.add_argument("--rule", choices=RULES, default="steepest",
-                        help="steepest: where the smoothed loss falls fastest; tenth: a tenth of where it is lowest "
-                             "(default: steepest)")
+    parser.add_argument("--rule", choices=RULES, default="tenth",
+                        help="tenth: a tenth of the rate at which the smoothed loss is lowest; steepest: the rate at "
+                             "which it falls fastest, often higher (default: tenth)")
     parser.add_argument("--out", type=Path, metavar="FOLDER",
                         help="where to (default: reports/range-test/SECTION)")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE",

@@ -126,8 +126,8 @@ def triangle(steps: int) -> Numbers:
 
 # How a rate is read off, by name.
 RULES = {
-    "steepest": "the rate at which the smoothed loss falls fastest per factor in the rate, before its lowest point",
     "tenth": "a tenth of the rate at which the smoothed loss is lowest",
+    "steepest": "the rate at which the smoothed loss falls fastest per factor in the rate, before its lowest point",
 }
 
 
@@ -143,5 +143,5 @@ def suggestions(climbed: Climbed) -> dict[str, float]:
     if losses[before].max() - losses[lowest] <= CLEAR * spread:
         return {}
     slopes = np.gradient(losses, np.log10(climbed.rates))
-    return {"steepest": float(climbed.rates[int(slopes[before].argmin())]),
-            "tenth": float(climbed.rates[lowest] / 10)}
+    return {"tenth": float(climbed.rates[lowest] / 10),
+            "steepest": float(climbed.rates[int(slopes[before].argmin())])}

@@ -132,7 +132,7 @@ def test_a_smoothed_loss_is_a_weighted_mean_by_a_loop() -> None:
 
 def test_the_command_writes_its_files_and_prints_the_line_to_set(
         here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    line = ["range-test", "student", "--steps", "60", "--low", "1e-4", "--high", "1", "--rule", "tenth",
+    line = ["range-test", "student", "--steps", "60", "--low", "1e-4", "--high", "1",
             "--set", "student.optimizer.name=adamw", "--set", "student.augment.erase=0.0"]
     assert main(line) == 0
     printed = capsys.readouterr().out
