@@ -115,6 +115,34 @@ def test_a_killed_teach_goes_on_and_seals_the_bytes_of_an_undisturbed_one(root: 
     assert not list(work.iterdir())
 
 
+FULL = """
+mount -t tmpfs -o size={size}k tmpfs full || exit 99
+{teach}
+echo "ended with $?"; ls full/work/*/store/shards/deep/kind; mount -o remount,size=100m full
+{teach}
+echo "ended with $?"; cp full/probabilities/receipt.json .
+"""
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_really_full_is_named_and_the_next_run_goes_on(root: Path) -> None:
+    """On a file system of its own, which is enlarged after the first run."""
+    able = subprocess.run(["unshare", "-rm", "true"], check=False, capture_output=True).returncode == 0
+    if not able:
+        pytest.skip("this machine lends no file systems (unshare -rm)")
+    digest = receipts.digest(taught(root, "whole", views=60).path)
+    (root / "full").mkdir()
+    teach = (f"{sys.executable} -m components teach --dataset dataset --teachers teachers --probabilities "
+             "full/probabilities --metrics m.json --set teach.views=60 --set runtime.work=full/work")
+    done = subprocess.run(["unshare", "-rm", "sh", "-c", FULL.format(size=60, teach=teach)], cwd=root, text=True,
+                          env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, check=False)
+    if done.returncode == 99:
+        pytest.skip("this machine lends no file systems (mount -t tmpfs)")
+    assert done.stdout.split("\n")[:3] == ["ended with 1", "00000.npy", "ended with 0"], done.stderr
+    assert "No space left on device" in done.stderr and "remedy: make room on that disk" in done.stderr
+    assert receipts.file_digest(root / "receipt.json") == digest
+
+
 def distilled(root: Path, store: Path) -> None:
     values = Params.load(root / "params.yaml", ["distill.match=exact"])
     run_step(load_step("distill"), values.section("distill"), "distill", {

@@ -55,6 +55,7 @@ class Form:
         cells, kept = self.empty(*values.shape[:2]), likeliest(values, self.k)
         cells["index"], cells["value"] = kept, np.take_along_axis(values, kept, axis=-1)
         cells["residual"] = left_over(values, kept)
+        lower_parts(cells, self.classes)
         return cells
 
     def decoded(self, cells: NDArray[Any]) -> NDArray[np.float32]:
@@ -70,6 +71,16 @@ class Form:
                           cells["residual"].astype(np.float32), self.classes)
         indices = np.repeat(np.arange(self.classes)[None], len(cells), axis=0)
         return Sparse(indices, cells.astype(np.float32), np.full(len(cells), FLOOR, np.float32), self.classes)
+
+
+def lower_parts(cells: NDArray[Any], classes: int) -> None:
+    """Lower what is left where rounding made the part of a class that is not kept as likely as one that is.
+
+    So the likeliest classes of a cell are those that it keeps, whoever reads it.
+    """
+    least, others = cells["value"][..., -1].astype(np.float32), np.float32(np.log(classes - cells["index"].shape[-1]))
+    while (high := cells["residual"].astype(np.float32) - others >= least).any():
+        cells["residual"][high] = np.nextafter(cells["residual"][high], cells["residual"].dtype.type(-np.inf))
 
 
 def form_of(task: Task, k: int, dtype: str) -> Form:

@@ -11,6 +11,8 @@ from components.data.dataset import Dataset
 from components.data.tasks import Task
 from components.errors import UserError, near
 from components.probabilities.columns import own_columns
+from components.probabilities.heads import differences as differing
+from components.probabilities.heads import told
 from components.probabilities.store import Store
 from components.storage import receipts
 
@@ -62,11 +64,10 @@ def beside(dataset: Dataset, store: Store, sources: Sequence[str] = ()) -> Sayin
 
 def refuse_other_tasks(dataset: Dataset, store: Store) -> None:
     """UserError that names the first task whose kind or classes are not those of the Dataset."""
-    theirs = {task.name: task for task in store.tasks}
+    theirs = {task.name: task.to_json() for task in store.tasks}
     for task in dataset.tasks:
-        if theirs.get(task.name) != task:
-            state = "has other classes" if task.name in theirs else "is missing"
-            raise UserError(f"{store.path}: task {task.name} of {dataset.path} {state} in the store",
+        for place, have, want in differing(f"tasks.{task.name}", theirs.get(task.name), task.to_json()):
+            raise UserError(f"{store.path}: {place} is {told(have)}; {dataset.path} has {told(want)}",
                             "the store was made for something else; make it again: dvc repro teach")
 
 

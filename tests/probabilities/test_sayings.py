@@ -47,7 +47,7 @@ def test_what_does_not_fit_is_refused_with_its_name(tmp_path) -> None:
         beside(sayings.dataset, sayings.store, ["depe"])
     other = Task("kind", "single", ("coat", "dress", "hat"))
     dataset = write_samples(tmp_path / "b", {"id": identities(3), "split": ["train"] * 3, "kind": [0] * 3}, (other,))
-    with pytest.raises(UserError, match=r"task kind .* has other classes"):
+    with pytest.raises(UserError, match=r"tasks\.kind\.classes\[1\] is <b>dress</b>; .* has dress"):
         beside(dataset, sayings.store)
     strangers = write_samples(tmp_path / "c", {"id": [name[::-1] for name in identities(3)], "split": ["train"] * 3,
                                                "kind": [0] * 3, "trim": [[0]] * 3}, (KIND, TRIM))

@@ -111,6 +111,22 @@ def test_log_probabilities_of_nothing_and_of_certainty_are_kept() -> None:
         assert np.allclose(np.exp(found), [[[1, 0, 0, 0]]])
 
 
+@settings(deadline=None, max_examples=60)
+@given(arrays(np.float64, (2, 1, 9), elements=st.floats(-4e-3, 4e-3)), st.integers(1, 3), st.booleans())
+def test_no_class_that_is_not_kept_is_as_likely_as_one_that_is(noise: np.ndarray, k: int, single: bool) -> None:
+    """Classes so nearly equal that half precision cannot tell them apart."""
+    values = noise - 1
+    values = values - np.log(np.exp(values).sum(axis=2, keepdims=True)) if single else values
+    form = Form(9, k)
+    cells = form.encoded(values)
+    found = form.decoded(cells)
+    kept = np.zeros(found.shape, bool)
+    np.put_along_axis(kept, cells["index"].astype(np.int64), True, axis=2)
+    assert (np.where(kept, np.inf, found).max(axis=2, where=~kept, initial=-np.inf)
+            < np.where(kept, found, np.inf).min(axis=2)).all()
+    assert found[~kept].min() > values.min() - 0.02
+
+
 def test_spreading_needs_no_other_class() -> None:
     assert spread(np.array([[1, 0]]), np.array([[-0.1, -3.0]]), np.array([FLOOR]), 2).tolist() == [
         [pytest.approx(-3.0), pytest.approx(-0.1)]]
