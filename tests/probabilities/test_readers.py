@@ -16,7 +16,7 @@ from components.probabilities.auditing import audit, summary
 from components.probabilities.sayings import beside, mean
 from components.probabilities.store import Store
 from components.probabilities.suggestions import Wish, candidates
-from components.probabilities.targets import read_targets
+from components.probabilities.targets import Asked, read_targets
 from components.probabilities.truth import true_probabilities
 
 GARMENT = Task("garment", "single", tuple(f"class {number}" for number in range(40)))
@@ -52,7 +52,7 @@ def test_the_two_stores_are_kept_as_they_should_be(stores: tuple[Dataset, Store,
 @pytest.mark.parametrize("match", ["exact", "mean"])
 def test_targets_are_the_same(stores: tuple[Dataset, Store, Store], match: str) -> None:
     dataset, *both = stores
-    one, other = (read_targets(store, dataset, 2.0, match).by_task for store in both)
+    one, other = (read_targets(store, dataset, Asked(2.0, match)).tables for store in both)
     for task in ("garment", "trim"):
         assert np.allclose(one[task], other[task], atol=1e-5)
 
@@ -106,7 +106,7 @@ def test_regression_8_what_teachers_said_is_joined_by_id_precise_and_normalised(
     assert (np.abs(found / said["garment"][2:] - 1)[large] < 2e-3).all(), "two decimals are off by half at 0.01"
     assert beside(dataset, store).notes[-1] == "the store covers 28 of 30 samples; the others are left out"
     with pytest.raises(UserError, match="lacks 2 of 30 training samples"):
-        read_targets(store, dataset, 2.0, "mean")
+        read_targets(store, dataset, Asked(2.0, "mean"))
 
 
 def test_regression_13_neither_the_order_of_sources_nor_that_of_writing_or_files_changes_what_they_say_together(
@@ -118,7 +118,7 @@ def test_regression_13_neither_the_order_of_sources_nor_that_of_writing_or_files
     backwards = write_store(tmp_path / "backwards", dataset, {name: said[name] for name in ("wide", "deep")}, k=6)
     assert (cut.sources, backwards.sources) == (["deep", "wide"], ["wide", "deep"])
     for task in ("garment", "trim"):
-        one, other = (read_targets(store, dataset, 2.0, "exact").by_task[task] for store in (cut, backwards))
+        one, other = (read_targets(store, dataset, Asked(2.0, "exact")).tables[task] for store in (cut, backwards))
         assert np.allclose(one, other, atol=2e-3)
     written_late = write_store(tmp_path / "late", dataset, dict(reversed(said.items())), k=6, sources=["deep", "wide"])
     early = write_store(tmp_path / "early", dataset, said, k=6, sources=["deep", "wide"])
