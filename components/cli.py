@@ -37,6 +37,7 @@ COMMANDS = {
     "store": ("components.commands.store", "tell what is in a store, verify it, or tell two apart"),
     "suggest": ("components.commands.suggest", "rank the images that are most worth a label"),
     "compare-data": ("components.commands.compare_data", "tell what changed between two Datasets and if it matters"),
+    "tune": ("components.commands.tune", "measure how fast a section trains in each way, for params.yaml"),
     "preview": ("components.commands.preview", "show samples as a training will show them to its network"),
     "range-test": ("components.commands.range_test", "find a learning rate: let it climb and watch the loss"),
     "schema": ("components.commands.schema", "write the JSON schema and the reference page of params.yaml"),

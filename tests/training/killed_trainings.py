@@ -80,6 +80,7 @@ def work_through(folder: Path, first: int, every: int) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     here, cores = Path(sys.argv[1]), len(os.sched_getaffinity(0))
+    train(here, {}, "first", kill=False)  # loads what every other one would load anew
     children = []
     for core in range(cores):
         if not (child := os.fork()):
