@@ -82,7 +82,7 @@ def row_of(subject: Subject, batches: Sequence[int], options: argparse.Namespace
     part = whole(subject.network, subject.size)
     held = (subject.folder / "model.safetensors").stat().st_size if subject.folder else bytes_of(subject.network)
     height, width = subject.size
-    row: Row = {"model": subject.name, "pixels": f"{height} x {width}", "parameters": part.parameters,
+    row: Row = {"model": label(subject), "pixels": f"{height} x {width}", "parameters": part.parameters,
                 "macs": part.macs, "activations": part.activations, "bytes": held}
     torch.set_num_threads(options.threads)
     for batch in batches:
@@ -93,6 +93,12 @@ def row_of(subject: Subject, batches: Sequence[int], options: argparse.Namespace
         assert graph is not None
         row[f"onnx ms, batch {batch}"] = round(onnx_latency(graph, batch, options.threads), 3)
     return row | accuracies(subject, options.reports / "evaluate")
+
+
+def label(subject: Subject) -> str:
+    """What the table calls a network: its name, or the folder of a Model that lies in one of another name."""
+    folder = subject.folder
+    return subject.name if folder is None or folder.name == subject.name else folder.as_posix()
 
 
 def graph_of(subject: Subject, exported: Path) -> Path | None:
@@ -164,6 +170,7 @@ def track(rows: Sequence[Row], folder: Path, options: argparse.Namespace) -> Non
     """Send the table to MLflow as a run of its own: every figure as a metric, both files beside them."""
     from components.settings import Params, Runtime
     from components.tracking.journal import log_metrics
+    from components.tracking.keys import allowed
     from components.tracking.runs import child_run
 
     runtime = Params.load(options.params).section("runtime") if options.params.is_file() else Runtime()
@@ -172,5 +179,6 @@ def track(rows: Sequence[Row], folder: Path, options: argparse.Namespace) -> Non
     paths = {"table": folder / "models.md", "figures": folder / "models.csv"}
     with child_run("profile", "profile", runtime, values, {}, {}) as child:
         for row in rows:
-            log_metrics({f"{row['model']}/{name}": value for name, value in row.items() if not isinstance(value, str)})
+            named = {allowed(f"{row['model']}/{name.replace(', ', '/')}"): value for name, value in row.items()}
+            log_metrics({name: value for name, value in named.items() if not isinstance(value, str)})
         child.finish({"inputs": {}, "outputs": {name: file_digest(path) for name, path in paths.items()}}, paths)

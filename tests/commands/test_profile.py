@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+import shutil
 from pathlib import Path
 
 import onnx
@@ -63,7 +65,11 @@ def test_models_of_the_project_show_accuracy_and_graph_only_where_these_are_thei
     metrics.write_text(json.dumps(judged))
     run = {"outputs": {"metrics": file_digest(metrics)}, "inputs": {"student": digest_of(here / "models/student")}}
     (here / "reports/evaluate/run.json").write_text(json.dumps({"a": run}))
+    shutil.copytree(here / "models/student", here / "archive")
+    assert main(["profile", "--batches", "1,3", "--models", "models/student,models/distilled,archive"]) == 0
+    assert read(here)["archive"]["parameters"] == read(here)["student"]["parameters"]
     assert main(["profile", "--batches", "1,3"]) == 0
+    assert set(read(here)) == {"student", "distilled"}
     student, distilled = (read(here)[name] for name in ("student", "distilled"))
     assert student["test accuracy, kind"] == "0.75" and student["test f1 macro, trim"] == "0.25"
     assert distilled["test accuracy, kind"] == ""  # another model was evaluated under this name
@@ -81,7 +87,8 @@ def test_the_table_goes_to_mlflow_where_asked_for(here: Path, monkeypatch: pytes
     records = [json.loads(line) for line in journal.read_text().splitlines()]
     logged = [record["values"] for record in records if record["kind"] == "metrics"]
     metrics = {name: value for values in logged for name, value in values.items()}
-    assert metrics["resnet18/parameters"] == 11_179_590
+    assert metrics["resnet18/parameters"] == 11_179_590 and metrics["resnet18/torch ms/batch 1"] > 0
+    assert all(re.fullmatch(r"[\w.\- :/]+", name) for name in metrics)  # what MLflow takes
     assert {artifact["path"] for artifact in records[-1]["artifacts"]} == {
         "reports/profile/models.md", "reports/profile/models.csv"}
 
