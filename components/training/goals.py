@@ -63,6 +63,8 @@ def fresh_state(goal: Goal, dataset: Dataset, rows: NDArray[np.int64], device: t
     state = State.fresh(network, build_optimizer(goal.recipe.optimizer, network))
     state.losses = memory_of(goal.objective).to(device)
     state.losses.forget()
+    for weight in state.losses.parameters():
+        weight.data = weight.data.to(width(goal.recipe))
     if learnt := state.losses.parameters():
         state.optimizer.add_param_group({"params": learnt, "weight_decay": 0.0})
     state.scaler = torch.amp.GradScaler(device.type, enabled=goal.recipe.precision == "fp16")

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load, save
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from components.errors import UserError
 from components.losses.ranks import Ranks
@@ -98,7 +97,7 @@ def rank_notes(network: nn.Module, recipe: Recipe, ranks: Ranks, began: int) -> 
     if began != ranks.size:
         found.append(f"processes: {ranks.size}, of a training that began with {began}; batches, pixels, rates and the "
                      "loss stay the same; BatchNorm sees other parts of a batch, and dropout draws anew")
-    normed = any(isinstance(module, _BatchNorm) for module in network.modules())
+    normed = any(name.endswith("running_mean") for name, _ in network.named_buffers())
     if parts > 1 and normed and not (recipe.sync_batchnorm and recipe.accumulate == 1):
         found.append(f"BatchNorm sees {recipe.batch // parts} of the {recipe.batch} images of a batch at once"
                      + ("; on GPUs, sync_batchnorm: true lets it see those of all ranks" * (ranks.size > 1)))

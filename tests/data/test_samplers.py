@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.data.parts import Division
 from components.data.sampler_settings import READS, Sampler
 from components.data.samplers import adaptive, balanced
-from components.data.samplers.choice import KINDS, STRIDE, shard, turns
+from components.data.samplers.choice import KINDS, STRIDE, turns
 from components.data.samplers.identities import timetable
 from components.data.samplers.pool import Pool, gather, notes
 from components.data.tasks import Task
@@ -265,9 +266,10 @@ def test_regression_17_every_batch_is_p_identities_times_k_and_every_anchor_has_
     for draw in draws:
         assert sorted(Counter(owner[draw.rows - FAR]).values()) == [images] * 3
     assert set(owner[drawn(draws) - FAR]) == set(range(len(sizes)))
-    for rank in range(3):
-        for draw in shard(draws, rank, 3):
-            assert min(Counter(owner[draw.rows - FAR]).values()) >= 2
+    for rank in range(2):
+        for draw in draws:
+            (part,) = Division(rank, 2, grain=images).parts(len(draw.rows))
+            assert set(Counter(owner[draw.rows[part.own] - FAR]).values()) == {images}
 
 
 @QUICK
@@ -304,16 +306,6 @@ def test_classes_of_a_task_can_be_the_identities():
     pool = pool_of(Sampler(name="identities", images=2, task="vehicle"), 4, 0, vehicle=[0, 1, 0, 1, 2, -1, 2, 3])
     labels = pool.labels["vehicle"]
     assert all(sorted(Counter(labels[draw.rows - FAR]).values()) == [2, 2] for draw in plan(pool, 0))
-
-
-@QUICK
-@given(count=st.integers(1, 40), world=st.integers(1, 4))
-def test_ranks_get_whole_batches_as_many_each_and_together_all(count, world):
-    batches = list(range(count))
-    ranks = [shard(batches, rank, world) for rank in range(world)]
-    assert {len(rank) for rank in ranks} == {math.ceil(count / world)}
-    in_turn = [batch for step in zip(*ranks, strict=True) for batch in step]
-    assert in_turn[:count] == batches and in_turn[count:] == [place % count for place in range(count, len(in_turn))]
 
 
 @QUICK

@@ -1,8 +1,8 @@
-"""The samplers by name, and what every one of them needs around it: views for repeats, batches for ranks."""
+"""The samplers by name, and what every one of them needs around it: views for repeats."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,6 @@ from components.data.sampler_settings import Name
 from components.data.samplers import adaptive, balanced, identities, shuffled, tasks
 from components.data.samplers.pool import Draw, Memory, Pool, Rows
 
-T = TypeVar("T")
 Recalls: TypeAlias = Mapping[str, NDArray[np.float64]]
 
 STRIDE = 1_000_003  # a prime beyond any number of epochs, so that repeats also pass through all views of a store
@@ -56,14 +55,3 @@ def turns(draws: Sequence[Draw], epoch: int) -> list[Rows]:
     before = np.empty(len(rows), np.int64)
     before[order] = np.arange(len(rows)) - np.repeat(starts, np.diff(starts, append=len(rows)))
     return np.split(epoch + STRIDE * before, np.cumsum([len(draw.rows) for draw in draws])[:-1])
-
-
-def shard(batches: Sequence[T], rank: int, world: int) -> list[T]:
-    """The batches of one rank of several: whole ones, in turn, so that P x K and the task of a batch stay as planned.
-
-    Every rank gets as many, ceil(n / world): where they do not come out even, the first ones are taken again.
-
-    >>> [shard("abcde", rank, 2) for rank in range(2)]
-    [['a', 'c', 'e'], ['b', 'd', 'a']]
-    """
-    return [batches[(place * world + rank) % len(batches)] for place in range(-(-len(batches) // world))]

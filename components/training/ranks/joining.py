@@ -13,15 +13,14 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
-from torch.distributed.rendezvous import rendezvous
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 from torch.nn.parallel import DistributedDataParallel
 
 from components.errors import UserError
 from components.losses.ranks import ALONE, Forward, Ranks
 from components.training.ranks.seats import RankLost, Seat
 
+KNOCK = timedelta(seconds=5)
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 BROKEN = re.compile(r"gloo|nccl|connection|socket|peer|timed out|store", re.IGNORECASE)
 LOST = "look at what the rank that ended first has said; then run the same command again to go on"
@@ -54,11 +53,29 @@ def meet(seat: Seat, device: torch.device, patience: timedelta) -> None:
                             "start ranks with torchrun, or unset RANK and WORLD_SIZE and set runtime.devices")
     if os.environ["MASTER_ADDR"] in LOOPBACK:
         stay_inside()
-    store, _, _ = next(iter(rendezvous("env://", seat.rank, seat.size, timeout=patience)))
+    store = opened(seat, patience)
     wait_for_all(store, seat, patience)
     gpu = device.type == "cuda"
     dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo", store=PrefixStore("group", store),
                             rank=seat.rank, world_size=seat.size, timeout=patience, device_id=device if gpu else None)
+
+
+def opened(seat: Seat, patience: timedelta) -> Store:
+    """The store that ranks meet at; the first one opens it, unless whoever started them has.
+
+    It is knocked at again and again, as torch's own waiting could not be interrupted.
+    """
+    hosts = seat.rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    end = time.monotonic() + patience.total_seconds()
+    while True:
+        try:
+            store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), None, hosts,
+                             min(patience, KNOCK), wait_for_workers=False, multi_tenant=True)
+            store.set_timeout(patience)
+            return store
+        except dist.DistNetworkError:
+            if hosts or time.monotonic() > end:
+                raise
 
 
 def stay_inside() -> None:
@@ -132,8 +149,8 @@ def apart(network: Forward) -> AbstractContextManager[None]:
 
 def even(network: nn.Module) -> None:
     """Make the statistics of norms that are in training the mean over ranks."""
-    found = [buffer for module in network.modules() if isinstance(module, _BatchNorm) and module.training
-             for buffer in module.buffers(recurse=False) if buffer.is_floating_point()]
+    found = [buffer for module in network.modules() if module.training
+             for name, buffer in module.named_buffers(recurse=False) if name in ("running_mean", "running_var")]
     if not found:
         return
     mean = total(torch.cat([buffer.flatten() for buffer in found])) / dist.get_world_size()
