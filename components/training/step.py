@@ -152,7 +152,7 @@ def learn(job: Job, state: State, piece: Piece, weight: Tensor, normalise: Norma
         images = images.contiguous(memory_format=torch.channels_last)
     if piece.place == 0:
         state.optimizer.zero_grad(set_to_none=True)
-    network: Forward = job.ranks.joined(state.forward or state.network)
+    network: Forward = job.ranks.joined(state.network if state.forward is None else state.forward)
     with nullcontext() if piece.place + 1 == job.recipe.accumulate else job.ranks.apart(network):
         with arithmetic(job.recipe.precision, job.device):
             outputs: Outputs = network(images, taught(job, piece.shares))
