@@ -16,7 +16,8 @@ COPIED = ("components", "pipeline", "dvc.yaml", ".dvcignore", ".gitignore")
 
 TINY = """\
 seed: 3
-data: {path: data/raw, root: "", layout: auto, variant: "", tasks: {}, columns: {}, default_task: label}
+data: {path: data/raw, root: "", layout: auto, variant: "", tasks: {}, columns: {}, unlabelled: "",
+       default_task: label}
 sample:
   count: 120
   size: 40

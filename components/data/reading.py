@@ -20,6 +20,7 @@ from components.data.layouts import (
     torchvision_sets,
 )
 from components.data.layouts.found import FIXED, SEPARATOR, Found
+from components.data.layouts.unlabelled import unlabelled
 from components.data.settings import Data
 from components.data.settings import Task as TaskSettings
 from components.data.tasks import Task
@@ -68,6 +69,8 @@ def read_listing(source: Path, data: Data) -> Listing:
                         "where they lie", f"leave data.root out; it is for the layouts {', '.join(TABLES)}")
     found = LAYOUTS[layout][1](source, data)
     rows = completed(found.rows)
+    if data.unlabelled and len(rows):
+        rows = completed(unlabelled(rows, data.unlabelled, source, notes))
     if not len(rows):
         raise UserError(f"{source} has no image of layout {layout} ({LAYOUTS[layout][2]})", "put images there")
     names = [name for name in rows.columns if name not in FIXED]

@@ -34,4 +34,6 @@ class Data(Settings):
         {}, description="tasks to read; empty: every free column of a table, every task folder, or the class folders")
     columns: dict[Column, str] = Field(
         {}, description="columns of labels.csv or of a manifest that have other names, e.g. {group: sender_id}")
+    unlabelled: str = Field("", description="class name, or class folder, that stands for no label: students learn "
+                            "from what teachers say of its images")
     default_task: str = Field("label", description="name of the task that class folders and lists stand for")
