@@ -18,7 +18,7 @@ from components.settings import Runtime, Settings
 if TYPE_CHECKING:
     from components.training.ranks.launching import Death
 
-SHARED = ("train", "distill")  # the steps that several processes can do together
+SHARED = ("train", "teach", "distill")  # the steps that several processes can do together
 JOB, FACTS = "job.json", "facts.json"
 AGAIN = "run the same command again: it goes on from the last saved state"
 

@@ -81,8 +81,8 @@ class Runtime(Settings):
     workers: int = Field(0, ge=0, description="loader processes for per-sample policies; 0 loads in the step itself")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks run; auto: a GPU if present")
     devices: int | tuple[int, ...] = Field(0, description=(
-        "processes of a training on this machine, which share each batch, one a GPU; or numbers of GPUs, as [0, 2]; 0: "
-        "all GPUs, or one process on CPUs"))
+        "processes on this machine, one a GPU: of a training, which share each batch, or of teach, which share shards; "
+        "or numbers of GPUs, as [0, 2]; 0: all GPUs, or one process on CPUs"))
     nodes: int = Field(1, ge=1, description="machines that train together; the same command is run on each")
     node: int = Field(0, ge=0, description="number of this machine among nodes; machine 0 writes the artifacts")
     rendezvous: str = Field("", description="HOST:PORT of machine 0, with several nodes")

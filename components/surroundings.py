@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.contract import note, report_folder, run_key, work_folder
-from components.errors import UserError
+from components.company import company
+from components.contract import note, report_folder, work_folder
 from components.progress import progress
 from components.settings import Runtime
 from components.tracking.journal import log_metrics
@@ -23,16 +23,7 @@ if TYPE_CHECKING:
 @contextmanager
 def surroundings(runtime: Runtime, label: str, stop: Callable[[], bool]) -> "Iterator[Surroundings]":
     """Device, ranks, threads, work folder, progress and tracking of a training step."""
-    from components.training.devices import pick_device, use_threads
-    from components.training.ranks.joining import joined, place_of
-    from components.training.ranks.seats import seat_of
-
-    seat = seat_of()
-    use_threads(runtime.threads, seat.neighbours)
-    device = place_of(seat, runtime.devices, lambda: pick_device(runtime.device))
-    with joined(seat, device, runtime.rank_seconds) as ranks:
-        refuse_strangers(ranks, run_key())
-        note("ranks", ranks.size)
+    with company(runtime) as (device, ranks):
         yield (foremost if ranks.rank == 0 else behind)(runtime, label, stop, device, ranks)
 
 
@@ -59,14 +50,6 @@ def behind(runtime: Runtime, label: str, stop: Callable[[], bool], device: "torc
 
     return Surroundings(device, work_folder(), stop, lambda figures, epoch: None, lambda batches, total: batches,
                         runtime.workers, diverged=runtime.diverged, keep=Keep(runtime.keep), ranks=ranks)
-
-
-def refuse_strangers(ranks: "Ranks", key: str) -> None:
-    """UserError where the first rank was given other settings or inputs than this one."""
-    first = ranks.first(key.encode()).decode()
-    if first != key:
-        raise UserError(f"rank {ranks.rank} has other settings or inputs than rank 0",
-                        "run the same command with the same params.yaml on every machine, on the same Dataset")
 
 
 def write_fitted(fitted: "Fitted", model: Path, metrics: Path, curves: Path) -> None:

@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from components.company import company
 from components.contract import Input, Inputs, Output, work_folder
 from components.data.augment_settings import Augment
 from components.progress import progress
 from components.settings import From, Runtime, Seed, Settings, SharedRuntime
 
 if TYPE_CHECKING:
+    from torch import device
+
     from components.data.dataset import Dataset
+    from components.probabilities.judging import Program
+    from components.probabilities.writing import StoreWriter
 
 
 class Teach(Settings):
@@ -34,29 +39,38 @@ def teach(settings: Teach, /, *, dataset: Input, teachers: Inputs, probabilities
     """Store what each teacher says of every sample and view."""
     from components.data.dataset import Dataset
     from components.data.resident import refuse_without_gpu
-    from components.models.artifact import load_model, refuse_misfit
-    from components.probabilities.judging import Program, judge_shard
+    from components.probabilities.judging import Program
     from components.probabilities.writing import StoreWriter
-    from components.training.devices import pick_device, use_threads
 
-    use_threads(settings.runtime.threads)
     samples = Dataset.open(dataset)
-    device = pick_device(settings.runtime.device)
-    refuse_without_gpu(settings.augment, device)
     program = Program(settings.augment, settings.seed, samples.size)
-    writer = StoreWriter(work_folder() / "store", head_of(settings, samples, teachers, program.digest()), samples.ids)
-    say_forms(settings.k, writer.head["forms"])
-    for name, path in teachers.items():
-        model = load_model(path)
-        refuse_misfit(name, model.head, samples)
-        model.network.to(device)
-        model.preprocess.to(device)
-        missing = sum(not writer.has(name, shard) for shard in range(writer.shard_count()))
-        for shard in progress(writer.unwritten(name), missing, f"teach {name}"):
-            judge_shard(model, samples, program, writer, shard)
-    writer.finish()
-    writer.publish(probabilities)
-    write_metrics(metrics, probabilities, samples)
+    with company(settings.runtime) as (device, ranks):
+        refuse_without_gpu(settings.augment, device)
+        folder = Path(ranks.first(bytes(work_folder().absolute() / "store")).decode())
+        writer = StoreWriter(folder, head_of(settings, samples, teachers, program.digest()), samples.ids)
+        say_forms(settings.k, writer.head["forms"])
+        for name, path in teachers.items():
+            ask(name, path, (samples, program), writer, device)
+        ranks.any(False)  # all have ended
+    if ranks.rank == 0:
+        writer.finish()
+        writer.publish(probabilities)
+        write_metrics(metrics, probabilities, samples)
+
+
+def ask(name: str, path: Path, about: "tuple[Dataset, Program]", writer: "StoreWriter", device: "device") -> None:
+    """Let a teacher judge the shards that nobody has judged yet; other processes may be at it too."""
+    from components.models.artifact import load_model, refuse_misfit
+    from components.probabilities.judging import judge_shard
+
+    samples, program = about
+    model = load_model(path)
+    refuse_misfit(name, model.head, samples)
+    model.network.to(device)
+    model.preprocess.to(device)
+    missing = sum(not writer.has(name, shard) for shard in range(writer.shard_count()))
+    for shard in progress(writer.unwritten(name), missing, f"teach {name}"):
+        judge_shard(model, samples, program, writer, shard)
 
 
 def head_of(settings: Teach, samples: "Dataset", teachers: dict[str, Path], augmentation: str) -> dict[str, Any]:

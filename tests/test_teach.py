@@ -115,6 +115,19 @@ def test_a_killed_teach_goes_on_and_seals_the_bytes_of_an_undisturbed_one(root: 
     assert not list(work.iterdir())
 
 
+@pytest.mark.slow
+def test_two_processes_judge_together_and_seal_the_bytes_of_one(root: Path) -> None:
+    whole = taught(root, "whole", views=12)
+    command = [sys.executable, "-m", "components", "teach", "--dataset", "dataset", "--teachers", "teachers",
+               "--probabilities", "shared", "--metrics", "shared.json", "--set", "teach.views=12", "--set",
+               "runtime.devices=2", "--json"]
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, cwd=root, text=True, capture_output=True,
+                          check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["ranks"] == 2
+    assert receipts.digest(root / "shared") == receipts.digest(whole.path)
+
+
 FULL = """
 mount -t tmpfs -o size={size}k tmpfs full || exit 99
 {teach}
@@ -130,11 +143,11 @@ def test_a_disk_that_is_really_full_is_named_and_the_next_run_goes_on(root: Path
     able = subprocess.run(["unshare", "-rm", "true"], check=False, capture_output=True).returncode == 0
     if not able:
         pytest.skip("this machine lends no file systems (unshare -rm)")
-    digest = receipts.digest(taught(root, "whole", views=60).path)
+    digest = receipts.digest(taught(root, "whole", views=20).path)
     (root / "full").mkdir()
     teach = (f"{sys.executable} -m components teach --dataset dataset --teachers teachers --probabilities "
-             "full/probabilities --metrics m.json --set teach.views=60 --set runtime.work=full/work")
-    done = subprocess.run(["unshare", "-rm", "sh", "-c", FULL.format(size=60, teach=teach)], cwd=root, text=True,
+             "full/probabilities --metrics m.json --set teach.views=20 --set runtime.work=full/work")
+    done = subprocess.run(["unshare", "-rm", "sh", "-c", FULL.format(size=36, teach=teach)], cwd=root, text=True,
                           env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, check=False)
     if done.returncode == 99:
         pytest.skip("this machine lends no file systems (mount -t tmpfs)")
