@@ -1,6 +1,8 @@
 """The step `distill`: the student, trained on what the teachers said."""
 
+import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -8,6 +10,7 @@ from pydantic import Field, model_validator
 from components.contract import Input, Output, deferred_termination
 from components.data.curriculum_settings import Curriculum
 from components.losses.imitation_settings import Decoupled, Imitated, Likeness, Relations
+from components.probabilities.ensemble_settings import Ensemble
 from components.settings import From, Runtime, Seed, Settings, SharedRuntime
 from components.surroundings import surroundings, write_fitted
 from components.training.settings import Recipe
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from components.losses.ranks import Ranks
     from components.probabilities.store import Store
     from components.probabilities.targets import Targets
+    from components.probabilities.voices import Choir
     from components.training.goals import Goal
 
 
@@ -37,6 +41,7 @@ class Distill(Settings):
         "of one stored view after the other"))
     coverage: float = Field(1.0, ge=0, le=1, description=(
         "least share of training images that the store must speak of; the others learn from their labels alone"))
+    teachers: Ensemble = Ensemble()
     embedding: Likeness = Likeness()
     curriculum: Curriculum = Curriculum()
     student: Annotated[Recipe, From("student")] = Recipe()
@@ -62,24 +67,40 @@ class Distill(Settings):
         return (1.0, 1.0) if self.loss == "meal" else (self.temperature, self.weight)
 
 
-def distill(settings: Distill, /, *, dataset: Input, probabilities: Input, model: Output, metrics: Output,
-            curves: Output) -> None:
-    """Train the student on a Dataset's images and the teachers' stored probabilities alone."""
+def distill(settings: Distill, /, *, dataset: Input, probabilities: Input, student: Input, model: Output,
+            metrics: Output, curves: Output) -> None:
+    """Train the student on a Dataset's images and the stored probabilities of teachers that beat the plain student."""
     from components.data.dataset import Dataset
     from components.probabilities.store import Store
+    from components.probabilities.voices import choose
     from components.storage.receipts import digest
     from components.training.fitting import fit
 
     samples, store = Dataset.open(dataset), Store.open(probabilities)
     store.require({"dataset": digest(dataset), "tasks": [task.to_json() for task in samples.tasks]})
     with deferred_termination() as stop, surroundings(settings.runtime, "distilled", stop) as around:
-        fitted = fit(goal_of(settings, samples, store, around.ranks), samples, around)
+        choir = choose(store, samples, settings.teachers, figures_of(student, samples))
+        fitted = fit(goal_of(settings, samples, store, around.ranks, choir), samples, around)
     if fitted is not None:
+        fitted.head["training"]["teachers"] = choir.to_json()
         write_fitted(fitted, model, metrics, curves)
 
 
-def goal_of(settings: Distill, samples: "Dataset", store: "Store", ranks: "Ranks") -> "Goal":
-    """What the student is trained for: all images of train, whether labelled or not, under what the store says."""
+def figures_of(student: Path, samples: "Dataset") -> dict[str, float]:
+    """The figures of the plain student on val, from the head of its model; UserError where it is of other tasks."""
+    from components.models.artifact import refuse_misfit
+
+    head = json.loads((student / "model.json").read_text(encoding="utf-8"))
+    refuse_misfit(head["name"], head, samples)
+    return dict(head["training"]["val"])
+
+
+def goal_of(settings: Distill, samples: "Dataset", store: "Store", ranks: "Ranks",
+            choir: "Choir | None" = None) -> "Goal":
+    """What the student is trained for: all images of train, whether labelled or not, under what the store says.
+
+    choir: who of it is heard; None for all alike.
+    """
     from components.data.curriculum import curriculum_factor
     from components.probabilities.judging import Program
     from components.probabilities.origin import code_digest, generator_digest
@@ -92,7 +113,8 @@ def goal_of(settings: Distill, samples: "Dataset", store: "Store", ranks: "Ranks
         store.require({"augmentation": Program(settings.student.augment, settings.seed, samples.size).digest(),
                        "code": code_digest(), "generator": generator_digest()})
     few = settings.loss in ("kd", "meal")
-    targets = read_targets(store, samples, Asked(settings.shares()[0], settings.match, few, settings.coverage))
+    asked = Asked(settings.shares()[0], settings.match, few, settings.coverage, choir)
+    targets = read_targets(store, samples, asked)
     rows, pace = samples.rows("train"), settings.curriculum
     weighed = labelled_rows(samples, "train") if pace.missing is None else rows
     factor = curriculum_factor(true_probabilities(store, samples), weighed, pace) if pace.thresholds else None
@@ -109,7 +131,7 @@ def objective_of(settings: Distill, samples: "Dataset", targets: "Targets", rank
     from components.training.goals import losses_of
     from components.training.step import size_of
 
-    for note in [*targets.notes, *notes_of(settings)]:
+    for note in [*(targets.asked.choir.notes if targets.asked.choir else ()), *targets.notes, *notes_of(settings)]:
         print(f"warning: distill: {note}", file=sys.stderr)
     imitation = IMITATIONS[settings.loss](Manner(settings.dkd, settings.dist, ranks))
     losses = losses_of(settings.student, samples, "distilled", ranks)

@@ -83,13 +83,14 @@ def teach(settings: str, dataset: Input[Dataset], teachers: Input[list[Model]], 
 
 
 @component
-def distill(settings: str, dataset: Input[Dataset], probabilities: Input[Artifact], model: Output[Model],
-            metrics: Output[Metrics], curves: Output[Artifact]) -> None:
+def distill(settings: str, dataset: Input[Dataset], probabilities: Input[Artifact], student: Input[Model],
+            model: Output[Model], metrics: Output[Metrics], curves: Output[Artifact]) -> None:
     """Train the student on what the teachers said."""
     from components.commands.task import run_task
 
     run_task("distill", "distill", settings,
-             {"dataset": dataset, "probabilities": probabilities, "model": model, "metrics": metrics, "curves": curves})
+             {"dataset": dataset, "probabilities": probabilities, "student": student, "model": model,
+              "metrics": metrics, "curves": curves})
 
 
 @component
@@ -155,7 +156,8 @@ def pipeline_of(source: str | None, parallelism: int) -> Any:
         taught = in_run(teach(settings=teach_settings, dataset=dataset,
                               teachers=dsl.Collected(trained.outputs["model"])))
         distilled = in_run(distill(settings=distill_settings, dataset=dataset,
-                                   probabilities=taught.outputs["probabilities"]))
+                                   probabilities=taught.outputs["probabilities"],
+                                   student=plain.outputs["model"]))
         evaluated = in_run(evaluate(settings=evaluate_settings, dataset=dataset, student=plain.outputs["model"],
                                     teachers=dsl.Collected(trained.outputs["model"]),
                                     distilled=distilled.outputs["model"]))

@@ -34,7 +34,7 @@ student:
   sizes: [32]
   augment: {flip: 0.5}
 teach: {views: 12}
-distill: {temperature: 3.0}
+distill: {temperature: 3.0, teachers: {force: true}}
 evaluate: {splits: [val, test]}
 export: {opset: 20}
 runtime: {threads: 1, tracking: false, checkpoint_seconds: 0.001}

@@ -39,7 +39,8 @@ def write_samples(folder: Path, columns: Mapping[str, Sequence[Any]], tasks: Seq
     return Dataset.open(folder)
 
 
-def write_store(folder: Path, dataset: Dataset, said: Mapping[str, Mapping[str, np.ndarray]], **head: Any) -> Store:
+def write_store(folder: Path, dataset: Dataset, said: Mapping[str, Mapping[str, np.ndarray]], /,
+                **head: Any) -> Store:
     """A store of probabilities [n, views, C] by source and task, rows those of a Dataset from last to first."""
     views = next(iter(next(iter(said.values())).values())).shape[1]
     whole = {"tasks": [task.to_json() for task in dataset.tasks], "sources": list(said), "views": list(range(views)),

@@ -71,8 +71,8 @@ def distilled(root, folder, store="plain", **changes):
     """Run the step and open what it made."""
     wish = Distill(**({"student": student(), "seed": 7, "runtime": runtime(folder)} | changes))
     run_step(load_step("distill"), wish, "distill", {
-        "dataset": root / "dataset", "probabilities": root / store, "model": folder / "model",
-        "metrics": folder / "metrics.json", "curves": folder / "curves.csv"})
+        "dataset": root / "dataset", "probabilities": root / store, "student": root / "teachers" / "deep",
+        "model": folder / "model", "metrics": folder / "metrics.json", "curves": folder / "curves.csv"})
     return load_model(folder / "model"), json.loads((folder / "metrics.json").read_text())
 
 

@@ -159,8 +159,8 @@ def test_a_disk_that_is_really_full_is_named_and_the_next_run_goes_on(root: Path
 def distilled(root: Path, store: Path) -> None:
     values = Params.load(root / "params.yaml", ["distill.match=exact"])
     run_step(load_step("distill"), values.section("distill"), "distill", {
-        "dataset": root / "dataset", "probabilities": store, "model": root / "model", "metrics": root / "d.json",
-        "curves": root / "d.csv"})
+        "dataset": root / "dataset", "probabilities": store, "student": root / "teachers" / "deep",
+        "model": root / "model", "metrics": root / "d.json", "curves": root / "d.csv"})
 
 
 @pytest.mark.parametrize("field", ["code", "generator"])

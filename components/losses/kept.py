@@ -1,6 +1,7 @@
 """Probabilities of which a few classes are told one by one and all others together, and losses against them."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -48,11 +49,15 @@ def softened_kept(classes: Tensor, told: Tensor, residual: Tensor, count: int, t
     return Kept(count, classes, values / total[:, None], torch.ones_like(classes, dtype=torch.bool), rest / total)
 
 
-def mean_kept(parts: list[Kept]) -> Kept:
-    """The mean of distributions row by row; what is told in one of them is told in the mean."""
+def mean_kept(parts: list[Kept], shares: Sequence[float] = ()) -> Kept:
+    """The mean of distributions row by row; what is told in one of them is told in the mean.
+
+    shares: what each part counts, their sum 1; equal where none are given.
+    """
+    weights = torch.tensor(shares or [1 / len(parts)] * len(parts), dtype=parts[0].rest.dtype)
     classes = torch.cat([part.classes for part in parts], dim=1)
-    values = torch.stack([looked_up(part, classes) for part in parts]).mean(dim=0)
-    rest = torch.stack([part.rest for part in parts]).mean(dim=0)
+    values = torch.einsum("p,pnm->nm", weights, torch.stack([looked_up(part, classes) for part in parts]))
+    rest = weights @ torch.stack([part.rest for part in parts])
     same = classes[:, :, None] == classes[:, None, :]
     return Kept(parts[0].count, classes, values, ~same.tril(-1).any(dim=2), rest)
 

@@ -14,8 +14,9 @@ from components.data.loader import Batch
 from components.data.tasks import Task
 from components.errors import UserError
 from components.losses.kept import Kept, mean_kept, softened_kept
-from components.probabilities.mixing import mixed
+from components.probabilities.mixing import Voice, mixed, pooled
 from components.probabilities.store import Store
+from components.probabilities.voices import Choir
 
 Match: TypeAlias = Literal["exact", "mean", "any"]
 Rows: TypeAlias = NDArray[np.int64]
@@ -29,13 +30,26 @@ class Asked:
 
     match: `exact` and `any` have the target of a single view, the student seeing that view or one of its own; `mean`
     has the average over the augmented views. few: the likeliest classes alone, where a store holds no more. coverage:
-    least share of the training samples that the store must speak of.
+    least share of the training samples that the store must speak of. choir: who is heard about a task, and how; None
+    for all alike, as they are.
     """
 
     temperature: float
     match: Match
     few: bool = False
     coverage: float = 1.0
+    choir: Choir | None = None
+
+    def voices(self, store: Store, task: str) -> tuple[Voice, ...]:
+        """Who is heard about a task."""
+        if self.choir is not None:
+            return self.choir.voices[task]
+        return tuple(Voice(source, 1 / len(store.sources)) for source in store.sources)
+
+    def sparse(self, store: Store, task: Task) -> bool:
+        """Whether targets of single views are those of a few classes; a mean of logits needs them all."""
+        heard = self.choir is None or (self.choir.mean == "probabilities" and len(self.choir.voices[task.name]) > 0)
+        return self.few and heard and task.kind == "single" and store.forms[task.name].k > 0
 
 
 @dataclass(frozen=True)
@@ -62,20 +76,22 @@ class Targets:
         places = self.places[batch.rows]
         if self.asked.match == "mean":
             return silenced(whole(self.store, one, places, self.asked), places < 0)[:, 0]
-        if self.asked.few and self.store.forms[task].k and one.kind == "single":
+        if self.asked.sparse(self.store, one):
             return self.kept(task, places, self.column(batch.view))
-        said = self._said(lambda source: self.store.one_view(source, task, known_of(places), self.column(batch.view)))
-        return silenced(mixed(said, self.asked.temperature, one.kind), places < 0)
+        found = together(self.store, one, self.asked, lambda source: self.store.one_view(
+            source, task, known_of(places), self.column(batch.view)))
+        return silenced(found.expand(len(places), -1), places < 0)
 
     def kept(self, task: str, places: Rows, columns: Rows) -> Kept:
         """The same as the classes that are told and one number for all others."""
-        parts = []
-        for source in self.store.sources:
-            told = self.store.sparse(source, task, known_of(places), columns)
+        parts, voices = [], self.asked.voices(self.store, task)
+        for voice in voices:
+            told = self.store.sparse(voice.source, task, known_of(places), columns)
             classes, values = torch.from_numpy(told.indices), torch.from_numpy(told.log_probabilities)
             residual = torch.from_numpy(told.log_residual)
-            parts.append(softened_kept(classes, values, residual, told.classes, self.asked.temperature))
-        found = parts[0] if len(parts) == 1 else mean_kept(parts)
+            heat = self.asked.temperature * voice.temperature
+            parts.append(softened_kept(classes, values, residual, told.classes, heat))
+        found = parts[0] if len(parts) == 1 else mean_kept(parts, [voice.weight for voice in voices])
         found.rest[torch.from_numpy(places < 0)] = torch.nan
         return found
 
@@ -89,17 +105,15 @@ class Targets:
         places = self.places[batch.rows]
         vectors = torch.from_numpy(self.store.embeddings(source, known_of(places)))
         if self.asked.match == "mean":
-            found = vectors[:, 1:].mean(dim=1)
+            found = augmented(vectors).mean(dim=1)
         else:
             found = vectors[torch.arange(len(vectors)), torch.from_numpy(self.column(batch.view))]
         return silenced(found, places < 0)
 
     def column(self, view: Rows) -> Rows:
         """The stored column that stands for each view, int64 [n]; fresh views go through all that are stored."""
-        return 1 + (view - 1) % (len(self.store.views) - 1)
-
-    def _said(self, ask: Callable[[str], NDArray[Any]]) -> list[Tensor]:
-        return [torch.from_numpy(ask(source)) for source in self.store.sources]
+        stored = len(self.store.views) - 1
+        return 1 + (view - 1) % stored if stored else np.zeros_like(view)
 
 
 def read_targets(store: Store, dataset: Dataset, asked: Asked) -> Targets:
@@ -108,7 +122,7 @@ def read_targets(store: Store, dataset: Dataset, asked: Asked) -> Targets:
     notes = refuse_gaps(store, places[dataset.rows("train")], asked.coverage)
     tables = {}
     for task in dataset.tasks:
-        few = asked.few and asked.match != "mean" and task.kind == "single" and store.forms[task.name].k > 0
+        few = asked.match != "mean" and asked.sparse(store, task)
         if not few and len(places) * len(store.views) * len(task.classes) * 4 <= ROOM:
             tables[task.name] = silenced(whole(store, task, places, asked), places < 0)
     return Targets(store, asked, places, tables, notes)
@@ -130,9 +144,28 @@ def refuse_gaps(store: Store, training: Rows, coverage: float) -> tuple[str, ...
 
 def whole(store: Store, task: Task, places: Rows, asked: Asked) -> Tensor:
     """Targets of some places of the store, float32 [n, views, C], or of `mean` [n, 1, C]."""
-    said = [torch.from_numpy(store.log_probabilities(source, task.name, known_of(places))) for source in store.sources]
-    table = mixed(said, asked.temperature, task.kind)
-    return table[:, 1:].mean(dim=1, keepdim=True) if asked.match == "mean" else table
+    table = together(store, task, asked, lambda source: store.log_probabilities(source, task.name, known_of(places)))
+    table = table.expand(len(places), len(store.views), -1)
+    return augmented(table).mean(dim=1, keepdim=True) if asked.match == "mean" else table
+
+
+def together(store: Store, task: Task, asked: Asked, ask: Callable[[str], NDArray[Any]]) -> Tensor:
+    """What all who are heard say together, [..., C]; NaN of shape [1, C] where nobody is.
+
+    ask: from a source to its log-probabilities, [..., C].
+    """
+    voices = asked.voices(store, task.name)
+    if not voices:
+        return torch.full((1, len(task.classes)), torch.nan)
+    said = [torch.from_numpy(ask(voice.source)) for voice in voices]
+    if asked.choir is None:
+        return mixed(said, asked.temperature, task.kind)
+    return pooled(said, voices, asked.temperature, task.kind, asked.choir.mean)
+
+
+def augmented(table: Tensor) -> Tensor:
+    """The columns of augmented views, [n, views - 1, ...]; of a store of untouched images alone, those."""
+    return table[:, 1:] if table.shape[1] > 1 else table
 
 
 def known_of(places: Rows) -> Rows:
@@ -143,5 +176,6 @@ def known_of(places: Rows) -> Rows:
 def silenced(values: Tensor, silent: NDArray[np.bool_]) -> Tensor:
     """NaN in the rows of samples of which nothing is said."""
     if silent.any():
+        values = values.clone()
         values[torch.from_numpy(silent)] = torch.nan
     return values
