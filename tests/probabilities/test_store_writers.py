@@ -27,7 +27,7 @@ CHILD = """
 import resource, sys, time
 sys.path.insert(0, {tests!r})
 from pathlib import Path
-from probabilities.test_writing import begun, put
+from probabilities.test_store_writers import begun, put
 writer, slow, room = begun(Path(sys.argv[1])), float(sys.argv[2]), int(sys.argv[3])
 for source in sys.argv[4:]:
     for shard in writer.unwritten(source):
