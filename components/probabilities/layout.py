@@ -10,7 +10,7 @@ from components.storage.digests import value_digest
 
 IDS = "ids.npy"
 SHARD_BYTES = 32 << 20
-FEWEST, MOST = 256, 16384  # rows of a shard: multiples of the batches in which teachers judge
+FEWEST, MOST = 256, 4096  # rows of a shard: multiples of the batches of teachers; some minutes of a slow one
 DEFAULTS = {"schema": SCHEMA, "kind": "probabilities", "scale": "natural logarithm, temperature 1",
             "dtype": "float16", "k": 0, "embedding": False}
 LATER = ("key", "digest", "embeddings")  # fields of a head that are known only when the rest of it is
@@ -20,7 +20,7 @@ def rows_of_shards(rows: int, cell_bytes: int, views: int) -> int:
     """How many rows a shard has: a power of two, for files of up to 32 MiB and work that can be shared and resumed.
 
     >>> rows_of_shards(1500, 60, 9), rows_of_shards(1_281_167, 42, 9), rows_of_shards(10**6, 2000, 9)
-    (256, 16384, 1024)
+    (256, 4096, 1024)
     """
     wish = min(SHARD_BYTES // max(1, cell_bytes * views), rows // 16, MOST)
     return max(FEWEST, 1 << (max(1, wish).bit_length() - 1))
