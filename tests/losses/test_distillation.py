@@ -204,10 +204,11 @@ def test_the_loss_of_few_classes_is_that_of_the_distribution_they_stand_for(seed
     assert torch.allclose(kept_loss(logits, target, temperature), expected, atol=1e-6 * temperature**2, rtol=1e-5)
 
 
-def test_the_mean_of_several_teachers_with_few_classes_each_is_the_mean_of_their_distributions():
+@pytest.mark.parametrize("weights", [(), (0.25, 0.125, 0.625)])
+def test_the_mean_of_several_teachers_with_few_classes_each_is_the_mean_of_their_distributions(weights):
     parts = [softened_kept(*top(seed, 6, 12, k), 12, 2.0) for seed, k in ((0, 3), (1, 5), (2, 1))]
-    mean = mean_kept(parts)
-    whole = torch.stack([part.dense() for part in parts]).mean(dim=0)
+    mean = mean_kept(parts, weights)
+    whole = sum(part.dense() * weight for part, weight in zip(parts, weights or [1 / 3] * 3, strict=True))
     assert torch.allclose(mean.dense(), whole, atol=1e-7)
     logits = drawn(9, 6, 12).float()
     task = Task("many", "single", tuple(map(str, range(12))))
