@@ -11,7 +11,7 @@ from torch import Tensor
 from components.data.chance import generator
 from components.data.dataset import Dataset
 from components.data.loader import Batch, Batches, load
-from components.data.mixing import Mixture, draw_mixture, mix_images
+from components.data.mixing import Mixture, draw_mixture, mix_images, overlay_mixture
 from components.data.tasks import Task
 from components.data.views import views_of
 from components.errors import UserError
@@ -66,12 +66,20 @@ def sheet(name: str, recipe: Recipe, seed: int, dataset: Dataset, wanted: tuple[
     shown = [_untouched(dataset, batches[0], size)]
     shown += [views_of(recipe.augment, seed, dataset, batch, size, CPU) for batch in batches[1:]]
     said = labels_of(dataset, rows)
-    titles = ["untouched", *(f"view {view}" for view in range(1, views + 1))]
-    columns = [[Cell(picture, title) for picture in pictures(images)]
-               for title, images in zip(titles, shown, strict=True)]
+    columns = [[Cell(picture, title) for picture, title in zip(pictures(images), titles(batch, size), strict=True)]
+               for batch, images in zip(batches, shown, strict=True)]
     mixed = [_mixed(recipe, seed, images, step, said) for step, images in enumerate(shown[1:])] if recipe.mix.on else []
     return Sheet(name, size, facts(recipe, dataset, size), _lines(dataset, rows, said, columns),
                  _lines(dataset, rows, said, mixed) if mixed else [])
+
+
+def titles(batch: Batch, size: tuple[int, int]) -> list[str]:
+    """The view of each picture in words, and how much of it is its own where it is laid over another image."""
+    words = [f"view {view}" if view else "untouched" for view in batch.view]
+    if batch.overlaid is None:
+        return words
+    kept = overlay_mixture(batch.overlaid, size).kept
+    return [f"{word}, {share:.2f} own" if share < 1 else word for word, share in zip(words, kept, strict=True)]
 
 
 def labels_of(dataset: Dataset, rows: NDArray[np.int64]) -> list[str]:

@@ -13,8 +13,10 @@ from small_models import KIND, write_photographs
 
 from components.cli import main
 from components.data.augment import draw_views, render
+from components.data.augment_settings import Augment, Overlay
 from components.data.chance import sample_keys
 from components.data.dataset import Dataset
+from components.data.overlays import draw_overlays
 from components.data.policies import apply_policy
 from components.settings import Params
 from components.training.preview import Sheet, sheet
@@ -61,6 +63,19 @@ def test_the_untouched_image_is_what_evaluation_sees(here: Path) -> None:
     row = np.array([list(dataset.column("path")).index(found.lines[0].path)])
     pillow = Image.fromarray(dataset.pixels(row)[0]).resize((30, 24), Image.Resampling.BILINEAR)
     assert np.abs(found.lines[0].cells[0].pixels.astype(int) - np.asarray(pillow)).max() <= 2
+
+
+def test_views_that_are_mixtures_say_how_much_of_them_is_their_own(here: Path) -> None:
+    augment = Augment(mix=Overlay(mixup=1.0))
+    settings = Params.load(Path("params.yaml")).section("student").model_copy(update={"augment": augment})
+    dataset = Dataset.open(Path("data/dataset"))
+    found = sheet("student", settings, 4, dataset, (5, 3))  # type: ignore[arg-type]
+    rows = [list(dataset.column("path")).index(line.path) for line in found.lines]
+    for row, line in zip(rows, found.lines, strict=True):
+        assert line.cells[0].caption == "untouched"
+        drawn = draw_overlays(augment.mix, 4, dataset.ids, (np.array([row]), np.array([2])), dataset.rows("train"))
+        assert line.cells[2].caption == f"view 2, {float(drawn.opacity[0]):.2f} own"
+    assert "views mixed with probability 1, by rectangles 0" in found.facts
 
 
 def test_mixed_batches_say_how_much_of_whose_labels_they_have(here: Path) -> None:
