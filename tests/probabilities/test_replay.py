@@ -18,7 +18,7 @@ from components.data.dataset import Dataset
 from components.data.loader import Batches, load
 from components.data.mixing import overlay_mixture, shares
 from components.data.overlays import draw_overlays
-from components.data.samplers.choice import shard
+from components.data.parts import Division
 from components.data.samplers.shuffled import epoch_batches
 from components.data.views import alone, views_of
 from components.models.artifact import Model
@@ -85,8 +85,9 @@ def test_worker_processes_change_no_bit_of_what_is_seen(dataset, augment, worker
 
 @every_program
 def test_two_ranks_see_together_what_one_sees(dataset, augment):
-    plan = plan_of(dataset, 1, size=6)
-    both = [seen(dataset, augment, shard(plan, rank, 2)) for rank in range(2)]
+    plan = plan_of(dataset, 1, size=7)
+    both = [seen(dataset, augment, [(rows[Division(rank, 2).held(len(rows), None)], view) for rows, view in plan])
+            for rank in range(2)]
     assert same(seen(dataset, augment, plan), both[0] | both[1])
 
 
