@@ -35,6 +35,8 @@ COMMANDS = {
     "track": ("components.commands.track", "send to MLflow what was kept while it was away"),
     "audit": ("components.commands.audit", "rank the given labels that models doubt"),
     "store": ("components.commands.store", "tell what is in a store, verify it, or tell two apart"),
+    "ensemble": ("components.commands.ensemble", "make one of several models' words: votes, or means of probabilities"),
+    "exchange": ("components.commands.exchange", "write or read probabilities, labels and weights as lines of text"),
     "suggest": ("components.commands.suggest", "rank the images that are most worth a label"),
     "compare-data": ("components.commands.compare_data", "tell what changed between two Datasets and if it matters"),
     "tune": ("components.commands.tune", "measure how fast a section trains in each way, for params.yaml"),
