@@ -44,7 +44,7 @@ run: $(VENV)/.installed  ## run what is out of date of the whole pipeline, then 
 	@stillhouse summary
 
 test: lint types  ## ruff, mypy --strict, pytest with doctests
-	pytest -q -m 'not slow'
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 pytest -q -n auto --dist loadfile -m 'not slow'
 
 lint: $(VENV)/.installed-dev
 	ruff check --quiet .
