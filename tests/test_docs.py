@@ -38,18 +38,21 @@ def test_commands_of_ours_name_what_there_is(page: str, command: str) -> None:
     _, name, *rest = [word for word in shlex.split(command) if word != "..."]
     if name == "STEP" or name.startswith("-"):
         return
-    parser = parser_of(name)
+    plans = name in cli.PLANS and "--plan" in rest
+    parser = parser_of(name, plans)
+    rest = [word for word in rest if not (plans and word == "--plan")]
     if "--help" not in rest:
         options = parser.parse_args(rest)
         Params.load(ROOT / "params.yaml", getattr(options, "set", None) or [])
 
 
-def parser_of(name: str) -> argparse.ArgumentParser:
+def parser_of(name: str, plans: bool) -> argparse.ArgumentParser:
     """The parser of a step or command, of which documents may name a part only."""
-    if name in cli.COMMANDS:
+    commands = cli.PLANS if plans else cli.COMMANDS
+    if name in commands:
         parser = cli.Parser(prog=name)
         parser.add_argument("--debug", action="store_true")
-        import_module(cli.COMMANDS[name][0]).arguments(parser)
+        import_module(commands[name][0]).arguments(parser)
     else:
         parser = cli.step_parser(contract.load_step(name))
     for action in parser._actions:
