@@ -58,7 +58,9 @@ def test_integers_stay_integers_on_their_way_through_kubeflow(tiny: Path) -> Non
 
 def test_a_task_is_told_nothing_that_its_step_does_not_read(tiny: Path) -> None:
     params = Params.load(tiny)
-    assert set(json.loads(settings_json(params, "index"))) == {"index", "runtime"}
+    told = json.loads(settings_json(params, "index"))
+    assert set(told) == {"data", "index", "runtime"}
+    assert set(told["data"]) == {"root"}
     assert json.loads(settings_json(params, "teach"))["teachers"] == ["deep", "broad"]
     assert set(json.loads(settings_json(params, "teach"))["student"]) == {"augment"}
 
