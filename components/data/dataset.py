@@ -101,6 +101,14 @@ class Dataset:
         places: NDArray[np.int8] = named.fillna(-1).to_numpy().astype(np.int8)
         return places
 
+    def without(self, rows: NDArray[np.int64]) -> "Dataset":
+        """The same samples, of which some belong to no split."""
+        other = Dataset(self.path, self.head)
+        splits = self._splits.copy()
+        splits[rows] = -1
+        other.__dict__["_splits"] = splits
+        return other
+
     @cached_property
     def weights(self) -> NDArray[np.float32]:
         """Weight of every sample, 1 where none is given, float32 [N]."""

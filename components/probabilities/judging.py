@@ -54,6 +54,35 @@ def judge_shard(model: Model, dataset: Dataset, program: Program, writer: StoreW
         writer.put_embedding(model.name, shard, np.concatenate(vectors))
 
 
+@dataclass(frozen=True)
+class Panel:
+    """Who judges for a source: models that learnt from all folds but one each, and the fold of every row, -1 for none.
+
+    What none has learnt from is judged by all: the mean of their probabilities.
+    """
+
+    name: str
+    models: tuple[Model, ...]
+    of: NDArray[np.int64]
+
+
+def judge_shard_by_folds(panel: Panel, dataset: Dataset, program: Program, writer: StoreWriter, shard: int) -> None:
+    """As `judge_shard`, every row by the model that has not learnt from it; batches hold rows of one fold."""
+    rows, views = writer.rows_of(shard), writer.head["views"]
+    cells = {task.name: writer.forms[task.name].empty(len(rows), len(views)) for task in dataset.tasks}
+    for fold in np.unique(panel.of[rows]).tolist():
+        places = np.flatnonzero(panel.of[rows] == fold)
+        judges = panel.models if fold < 0 else panel.models[fold : fold + 1]
+        for start in range(0, len(places), BATCH):
+            some = places[start : start + BATCH]
+            said = [judge_batch(model, dataset, program, rows[some], views)[0] for model in judges]
+            for name in cells:
+                together = np.logaddexp.reduce([one[name] for one in said]) - np.log(len(said))
+                cells[name][some] = writer.cells(panel.name, name, np.minimum(together, 0.0))
+    for name, values in cells.items():
+        writer.put_cells(panel.name, name, shard, values)
+
+
 def judge_batch(model: Model, dataset: Dataset, program: Program, rows: NDArray[np.int64],
                 views: list[int]) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float32]]:
     """What a model says of some rows and views: log-probabilities at temperature 1, [n, views, classes] by task, and
