@@ -8,11 +8,15 @@ from components.settings import Params
 
 
 def step(scratch: Path, name: str, values: dict[str, Any], **paths: Path) -> None:
-    """Run a step on one thread, without tracking, under settings that params.yaml could hold."""
+    """Run a step on one thread, without tracking, under settings that params.yaml could hold.
+
+    name: the step's, and its section's where that is another, such as `train teachers.deep`.
+    """
+    name, _, section = name.partition(" ")
     quiet = {"tracking": False, "threads": 1, "work": str(scratch / "work"), "cache": str(scratch / "cache"),
              "reports": str(scratch / "facts")}
     params = Params({**values, "runtime": quiet})
-    contract.run_step(contract.load_step(name), params.section(name), name, paths)
+    contract.run_step(contract.load_step(name), params.section(section or name), section or name, paths)
 
 
 def indexed(source: Path, scratch: Path, size: int, data: dict[str, Any]) -> Path:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from components.data.dataset import Dataset
     from components.train import Train
     from components.training.fitting import Fitted
+    from components.training.goals import Goal
 
 WARM, STEPS, ROUNDS = 3, 10, 2  # steps before and in a measurement, measurements
 Values = dict[str, Any]  # of a training section
@@ -34,13 +35,20 @@ def recipe_of(values: Values, seed: int = 0) -> "Train":
 def trained_by(recipe: "Train", dataset: "Dataset", stop: Callable[[], bool] = lambda: False,
                after_epoch: Callable[[], None] = lambda: None) -> "Fitted | None":
     """Train one recipe on the CPU; None where `stop`, which is asked before each step, ended it."""
-    import torch
-
     from components.losses.objective import trained
-    from components.training.fitting import Surroundings, fit
     from components.training.goals import Goal, losses_of
 
     goal = Goal("row", recipe, trained(losses_of(recipe, dataset, "row")), recipe.seed)
+    return reached(goal, dataset, stop, after_epoch)
+
+
+def reached(goal: "Goal", dataset: "Dataset", stop: Callable[[], bool] = lambda: False,
+            after_epoch: Callable[[], None] = lambda: None) -> "Fitted | None":
+    """The same for whatever is to be trained."""
+    import torch
+
+    from components.training.fitting import Surroundings, fit
+
     with tempfile.TemporaryDirectory() as work:
         return fit(goal, dataset, Surroundings(torch.device("cpu"), Path(work), stop, lambda *_: after_epoch(),
                                                lambda moments, _: moments, save_seconds=1e9))

@@ -16,18 +16,14 @@ same command is given again; a row counts as finished if settings, data and budg
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from benchmarks.datasets import indexed
-from components.storage.atomic import write_file
+from benchmarks.rows import Rows, answer_of, machine, mean, told
 from components.storage.digests import file_digest, value_digest
 
 BASE = "base"
@@ -74,35 +70,14 @@ ROWS: dict[str, dict[str, Any]] = {
 PIXELS = {"augment", "mix", "scales", "sizes"}  # what changes the cost of a step; anything else is lost in its noise
 
 
-@dataclass
-class Results:
-    """The file of results: what they were measured under, and rows by `NAME/SEED`."""
+class Results(Rows):
+    """Rows by `NAME/SEED`, under a budget."""
 
-    path: Path
-    under: dict[str, Any] = field(default_factory=dict)
-    rows: dict[str, dict[str, Any]] = field(default_factory=dict)
+    def digest(self, name: str, seed: int) -> str:
+        return row_digest(name, seed, self.under)
 
-    @classmethod
-    def read(cls, path: Path) -> "Results":
-        """What a file holds; nothing, where there is none."""
-        content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"under": {}, "rows": {}}
-        return cls(path, content["under"], content["rows"])
-
-    def write(self) -> None:
-        """Write the file and the page beside it, each whole or not at all."""
-        content = {"under": self.under, "rows": self.rows}
-        write_file(self.path, json.dumps(content, sort_keys=True, indent=1, allow_nan=False) + "\n")
-        write_file(self.path.with_suffix(".md"), page(self))
-
-    def finished(self, name: str, seed: int) -> bool:
-        """Whether a row is there that was trained under the settings, data and budget of now."""
-        row = self.rows.get(f"{name}/{seed}")
-        return row is not None and row["digest"] == row_digest(name, seed, self.under)
-
-    def of(self, name: str) -> list[dict[str, Any]]:
-        """The finished rows of a name, by seed."""
-        seeds = sorted(int(key.rpartition("/")[2]) for key in self.rows if key.rpartition("/")[0] == name)
-        return [self.rows[f"{name}/{seed}"] for seed in seeds if self.finished(name, seed)]
+    def page(self) -> str:
+        return page(self)
 
 
 def row_digest(name: str, seed: int, under: dict[str, Any]) -> str:
@@ -138,10 +113,8 @@ def wanted(results: Results, names: Iterable[str], seeds: int, count: int) -> It
 
 
 def child(dataset: Path, *wish: object) -> Any:
-    """What `benchmarks.one_recipe` answers in a process of its own, on one thread."""
-    command = [sys.executable, "-m", "benchmarks.one_recipe", json.dumps([str(dataset), *wish])]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    return json.loads(done.stdout)
+    """What `benchmarks.one_recipe` answers."""
+    return answer_of("benchmarks.one_recipe", str(dataset), *wish)
 
 
 def data_digest(dataset: Path) -> str:
@@ -201,26 +174,6 @@ def page(results: Results) -> str:
         lines.append(f"| {name} | {changes} | {len(rows)} | {rows[0]['epochs']} | {cpu:.0f} | {' | '.join(cells)} |")
     missing = [name for name in ROWS if name not in names]
     return "\n".join([*lines, "", f"Not trained: {'; '.join(missing) or 'none'}.", ""])
-
-
-def mean(rows: list[dict[str, Any]], split: str, name: str) -> float:
-    """A figure's mean over rows."""
-    return float(statistics.mean(row[split][name] for row in rows))
-
-
-def told(rows: list[dict[str, Any]], split: str, name: str) -> str:
-    """A figure in percent, with its deviation where it is known."""
-    spread = f" ± {100 * statistics.stdev(row[split][name] for row in rows):.1f}" if len(rows) > 1 else ""
-    return f"{100 * mean(rows, split, name):.1f}{spread}"
-
-
-def machine() -> str:
-    """Processor and library, as the results name them."""
-    import torch
-
-    found = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-             if line.startswith("model name")]
-    return f"{found[0] if found else 'unknown'}, {len(os.sched_getaffinity(0))} cores, torch {torch.__version__}"
 
 
 def main() -> None:

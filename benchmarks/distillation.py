@@ -1,0 +1,168 @@
+"""What a store of teachers' words is worth to a student, at equal student steps.
+
+    python -m benchmarks.distillation --data FOLDER [--results benchmarks/results]
+                                      [--scratch .stillhouse/distillation] [--seeds 3] [--rows NAME ...]
+
+FOLDER holds train/CLASS, val/CLASS and test/CLASS; it is validated and indexed at 128 px once, into --scratch.
+
+The rule. Every student has the same network, optimiser, batch, number of epochs and strength of augmentation, starts
+from scratch, and is the one of the last epoch: neither val nor test chose anything, so that both are held out. Teachers
+are trained once; a store is made once where students see views of their own, and once a seed where they replay its
+views. Every row, teacher and store is a process of its own on one thread. Results are written after each, and what is
+finished is skipped when the same command is given again; it counts as finished if settings and data are those of now.
+"""
+
+import argparse
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.datasets import indexed
+from benchmarks.distillation_page import page
+from benchmarks.rows import Rows, answer_of, machine, mean
+from components.storage.digests import file_digest, value_digest
+
+PLAIN, VIEWS, SEEDS = "plain", 16, 3
+GENTLE = {"crop": [0.6, 1.0]}
+MIXED = {**GENTLE, "mix": {"mixup": 0.5, "cutmix": 0.5}}
+STUDENT: dict[str, Any] = {
+    "model": {"name": "resnet18", "options": {"layers": [1, 1, 1, 1], "channels": [32, 64, 128, 240],
+                                              "stem_type": "deep", "stem_width": 16, "zero_init_last": True}},
+    "epochs": 20, "sizes": [64], "select": "last", "augment": GENTLE}
+TEACHERS: dict[str, dict[str, Any]] = {
+    "deep": {"model": {"name": "resnet18", "options": {"channels": [32, 64, 128, 256], "stem_type": "deep",
+                                                       "stem_width": 16, "zero_init_last": True}},
+             "epochs": 45, "sizes": [64, 96, 112], "select": "last"},
+    "broad": {"model": {"name": "resnet18", "options": {"layers": [1, 1, 1, 1], "channels": [48, 96, 192, 384],
+                                                        "stem_type": "deep", "stem_width": 16, "zero_init_last": True}},
+              "epochs": 40, "sizes": [64, 96], "select": "last"}}
+STORES: dict[str, dict[str, Any]] = {
+    "deep": {"teachers": ["deep"], "augment": GENTLE},
+    "mixed": {"teachers": ["deep"], "augment": MIXED},
+    "both": {"teachers": ["deep", "broad"], "augment": GENTLE},
+    "both mixed": {"teachers": ["deep", "broad"], "augment": MIXED}}
+
+
+def stored(store: str, views: int, match: str, **distill: Any) -> dict[str, Any]:
+    """A student that learns from the first views of a store."""
+    return {"by": "store", "store": store, "views": views, "distill": {"match": match, **distill},
+            "student": {"augment": STORES[store]["augment"]} if match == "exact" else {}}
+
+
+# What a student learns from, in the order in which rows are trained.
+ROWS: dict[str, dict[str, Any]] = {
+    PLAIN: {"by": "labels"},
+    "mean, 16 views": stored("deep", 16, "mean"),
+    "mixed views replayed, 16": stored("mixed", 16, "exact"),
+    "live teacher": {"by": "live", "teacher": "deep", "fixed": False},
+    "two teachers, mean, 16 views": stored("both", 16, "mean", teachers={"fit": True}),
+    "as 002: text, 1 clean view": {"by": "text", "store": "deep"},
+    "replayed, 16 views": stored("deep", 16, "exact"),
+    "replayed, 1 view": stored("deep", 1, "exact"),
+    "live teacher, 1 view": {"by": "live", "teacher": "deep", "fixed": True},
+    "mean, 1 view": stored("deep", 1, "mean"),
+    "mean, 4 views": stored("deep", 4, "mean"),
+    "replayed, 4 views": stored("deep", 4, "exact"),
+    "any, 16 views": stored("deep", 16, "any"),
+    "mean, 16 views, no labels": stored("deep", 16, "mean", weight=1.0),
+    "mixed views replayed, no labels": stored("mixed", 16, "exact", weight=1.0),
+    "two teachers, mixed views replayed": stored("both mixed", 16, "exact", teachers={"fit": True}),
+    "plain, mixed views": {"by": "labels", "student": {"augment": MIXED}},
+    "any, 4 views": stored("deep", 4, "any"),
+}
+
+
+@dataclass
+class Evidence(Rows):
+    """Rows, teachers and stores by `NAME/SEED`."""
+
+    def digest(self, name: str, seed: int) -> str:
+        return value_digest([wish_of(name), seed, self.under["data"]])
+
+    def page(self) -> str:
+        return page(self, list(ROWS), __doc__.partition("The rule. ")[2].strip())
+
+
+def wish_of(name: str) -> dict[str, Any]:
+    """All that a row, `teacher NAME` or `store NAME` follows from, besides its seed."""
+    kind, _, rest = name.partition(" ")
+    if kind == "teacher":
+        return {"kind": "teacher", "name": rest, "settings": TEACHERS[rest]}
+    if kind == "store":
+        teachers = {one: TEACHERS[one] for one in STORES[rest]["teachers"]}
+        return {"kind": "store", "settings": teachers, "views": VIEWS, "augment": STORES[rest]["augment"]}
+    row = ROWS[name]
+    needs = {"teachers": wish_of(f"teacher {row['teacher']}")} if row["by"] == "live" else {}
+    needs |= {"stores": wish_of(f"store {row['store']}")} if "store" in row else {}
+    return {"kind": "row", **row, **needs, "student": {**STUDENT, **row.get("student", {})}}
+
+
+def needed(name: str, seed: int) -> list[tuple[str, int]]:
+    """The teachers and stores that must be there first, those that others need before these."""
+    kind, _, rest = name.partition(" ")
+    if kind == "teacher":
+        return []
+    if kind == "store":
+        return [(f"teacher {one}", 0) for one in STORES[rest]["teachers"]]
+    row = ROWS[name]
+    own = [(f"teacher {row['teacher']}", 0)] if row["by"] == "live" else []
+    if "store" in row:
+        own.append((f"store {row['store']}", seed if row.get("distill", {}).get("match") == "exact" else 0))
+    return [one for need in own for one in [*needed(*need), need]]
+
+
+def wanted(results: Evidence, names: list[str], seeds: int, scratch: Path) -> Iterator[tuple[str, int]]:
+    """What is still to be made, each after what it needs; all seeds of a row, then the next row."""
+    for name in names:
+        for seed in range(seeds):
+            if results.finished(name, seed):
+                continue
+            for one in needed(name, seed):
+                if not results.finished(*one) or not folder_of(results, scratch, *one).exists():
+                    yield one
+            yield name, seed
+
+
+def folder_of(results: Evidence, scratch: Path, name: str, seed: int) -> Path:
+    """Where a teacher or store lies."""
+    return scratch.resolve() / f"{name.replace(' ', '-')}-{seed}-{results.digest(name, seed)[:12]}"
+
+
+def make_missing(results: Evidence, dataset: Path, scratch: Path, wishes: Iterator[tuple[str, int]]) -> None:
+    """Make one after the other and write each as it is finished."""
+    for name, seed in wishes:
+        folders = {one: str(folder_of(results, scratch, one, of)) for one, of in [*needed(name, seed), (name, seed)]}
+        wish = wish_of(name) | {"folders": folders, "own": folders[name], "bar": bar(results)}
+        made = answer_of("benchmarks.one_distillation", str(dataset), wish, seed)
+        results.rows[f"{name}/{seed}"] = {**made, "digest": results.digest(name, seed)}
+        results.write()
+        said = f", held out {made['held_out']['accuracy']:.4f}" if "held_out" in made else ""
+        print(f"{time.strftime('%H:%M')} {name}, seed {seed}{said}, {made['cpu_seconds']:.0f} CPU s", flush=True)
+
+
+def bar(results: Evidence) -> dict[str, float]:
+    """The plain student's figures on val, which teachers have to beat."""
+    rows = results.of(PLAIN)
+    return {name: mean(rows, "val", key) for name, key in (("accuracy", "accuracy"), ("loss", "log_loss")) if rows}
+
+
+def main() -> None:
+    """Make what is missing."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="train/, val/, test/ with classes")
+    parser.add_argument("--results", type=Path, default=Path("benchmarks/results"), metavar="FOLDER")
+    parser.add_argument("--scratch", type=Path, default=Path(".stillhouse/distillation"), metavar="FOLDER")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help=f"seeds of every row (default: {SEEDS})")
+    parser.add_argument("--rows", nargs="*", choices=ROWS, default=list(ROWS), metavar="NAME", help="default: all")
+    options = parser.parse_args()
+    dataset = indexed(options.data, options.scratch, 128, {"layout": "folders"})
+    results = Evidence.read(options.results / "distillation.json")
+    results.under = {"data": file_digest(dataset / "receipt.json"), "machine": machine()}
+    make_missing(results, dataset, options.scratch, wanted(results, options.rows, options.seeds, options.scratch))
+    results.write()
+
+
+if __name__ == "__main__":
+    main()
