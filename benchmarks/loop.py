@@ -34,7 +34,7 @@ from torch.nn.functional import cross_entropy
 from benchmarks.datasets import drawn
 from components.data.augment import draw_views, render
 from components.data.dataset import Dataset
-from components.losses.objective import trained
+from components.losses.objective import Objective, trained
 from components.models.network import Network, build_network
 from components.process import prepare
 from components.settings import Params
@@ -78,8 +78,8 @@ def between(began: tuple[float, float], ended: tuple[float, float]) -> tuple[flo
     return ended[0] - began[0], ended[1] - began[1]
 
 
-def ours(recipe: Train, dataset: Dataset) -> Case:
-    """THE loop, stopped after some steps and resumed from the state that it left."""
+def ours(recipe: Train, dataset: Dataset, objective: Objective | None = None) -> Case:
+    """THE loop, stopped after some steps and resumed from the state that it left; from labels where none is given."""
     network = build_network(recipe.model, dataset.tasks, size_of(recipe, 0, dataset.size), 0)
     place(network, torch.device("cpu"), recipe.memory_format)
     state = State.fresh(network, build_optimizer(recipe.optimizer, network))
@@ -91,7 +91,7 @@ def ours(recipe: Train, dataset: Dataset) -> Case:
         return len(asked) > wish[0] + 1
 
     job = Job(dataset=dataset, rows=dataset.rows("train"), recipe=recipe, seed=0, device=torch.device("cpu"),
-              objective=trained(losses_of(recipe, dataset, OURS)), view_of=lambda epoch: epoch + 1,
+              objective=objective or trained(losses_of(recipe, dataset, OURS)), view_of=lambda epoch: epoch + 1,
               after_epoch=lambda epoch, figures: {}, save=lambda state: None, stop=stop,
               show=lambda moments, total: moments, save_seconds=1e9)
 
