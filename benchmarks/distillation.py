@@ -69,7 +69,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "mean, 16 views, no labels": stored("deep", 16, "mean", weight=1.0),
     "mixed views replayed, no labels": stored("mixed", 16, "exact", weight=1.0),
     "two teachers, mixed views replayed": stored("both mixed", 16, "exact", teachers={"fit": True}),
-    "plain, mixed views": {"by": "labels", "student": {"augment": MIXED}},
+    "plain, mixed views": {"by": "labels", "student": {"augment": MIXED}, "distill": {"match": "exact"}},
     "any, 4 views": stored("deep", 4, "any"),
 }
 
