@@ -50,8 +50,8 @@ class Rhythm:
 
 
 def save(folder: Path, state: State) -> None:
-    """Write the state as a new sealed folder and drop all but the newest two."""
-    target = folder / f"state-{state.step:09d}"
+    """Write the state as a new sealed folder, called by its step and its epoch, and drop all but the newest two."""
+    target = folder / f"state-{state.step:09d}-{state.epoch:05d}"
     if target.exists():
         return
     with sealed(target) as private:

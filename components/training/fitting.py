@@ -150,7 +150,7 @@ class _Watch:
 
     def after_epoch(self, epoch: int, figures: dict[str, float]) -> dict[str, float]:
         speed = self._speed()
-        found = self._validate(self.state.average) if len(self.rows) else {}
+        found = self._figures(self._logits(self.state.average)) if len(self.rows) else {}
         score = (found.get("val/accuracy", 0.0), -found.get("val/loss", 0.0))
         if self.goal.recipe.select == "last" or not self.state.best or score > self.state.best_score:
             self.state.best = {name: tensor.clone() for name, tensor in self.state.average.state_dict().items()}
@@ -194,8 +194,7 @@ class _Watch:
         dataset, look, around = self.dataset, self.preprocess, self.around
         return asked(around.ranks, lambda rows: network_logits(network, look, dataset, rows), self.rows, around.stop)
 
-    def _validate(self, network: Any) -> dict[str, float]:
-        logits = self._logits(network)
+    def _figures(self, logits: dict[str, NDArray[np.float32]]) -> dict[str, float]:
         found: dict[str, float] = {}
         for task in self.dataset.tasks:
             labels = self.dataset.labels(task)[self.rows]
@@ -245,6 +244,6 @@ class _Watch:
             "calibration": {name: {"temperature": value} for name, value in temperatures.items()},
             "parameters": count_parameters(network),
             "training": {"epochs": recipe.epochs, "best_epoch": epoch + 1,
-                         "precision": recipe.precision, "val": self._validate(network) if len(self.rows) else {},
+                         "precision": recipe.precision, "val": self._figures(logits) if len(self.rows) else {},
                          **({"quotas": by_class(self.pool, self.state.sampler)} if self.state.sampler else {})},
         }

@@ -233,12 +233,13 @@ def test_workers_are_started_by_steps_that_can_share_and_by_nobody_who_was_start
         monkeypatch.delenv(name, raising=False)
     two = Runtime(devices=2, device="cpu")
     assert workers_to_start("train", two) == 2 and workers_to_start("distill", two) == 2
-    assert workers_to_start("teach", two) == 0 and workers_to_start("train", Runtime(device="cpu")) == 0
+    assert workers_to_start("teach", two) == 2 and workers_to_start("evaluate", two) == 0
+    assert workers_to_start("train", Runtime(device="cpu")) == 0
     assert workers_to_start("train", Runtime(device="cpu", nodes=2, rendezvous="node-0:29500")) == 1
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     assert workers_to_start("train", two) == 0
-    assert crew.behind_the_first("train") and not crew.behind_the_first("teach")
+    assert crew.behind_the_first("train") and not crew.behind_the_first("evaluate")
 
 
 @pytest.mark.parametrize(("section", "kind"), [("student", Train), ("teachers.big", Train), ("distill", Distill)])

@@ -197,6 +197,6 @@ def test_impossible_sizes_are_refused(wrong):
     {"sizes": (8, 32)}, {"sizes": (32,), "scales": Scales(share=0.5, grid=8)}])
 def test_a_size_that_the_network_cannot_look_at_is_refused_before_the_first_step(dataset, tmp_path, changes):
     model = Architecture(name="vit_tiny_patch16_224", options={"img_size": [32, 27], "depth": 1})
-    with pytest.raises(UserError, match=r"cannot look at \d+ x \d+ pixels: Input height") as raised:
+    with pytest.raises(UserError, match=r"cannot look at \d+ x \d+ pixels: it cuts them into patches") as raised:
         fitted(dataset, tmp_path, recipe(model=model, **changes))
     assert "sizes" in raised.value.remedy
