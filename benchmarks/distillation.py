@@ -1,27 +1,28 @@
 """What a store of teachers' words is worth to a student, at equal student steps.
 
     python -m benchmarks.distillation --data FOLDER [--results benchmarks/results]
-                                      [--scratch .stillhouse/distillation] [--seeds 3] [--rows NAME ...]
+                                      [--scratch .stillhouse/distillation] [--seeds 3] [--jobs 1] [--rows NAME ...]
 
 FOLDER holds train/CLASS, val/CLASS and test/CLASS; it is validated and indexed at 128 px once, into --scratch.
 
 The rule. Every student has the same network, optimiser, batch, number of epochs and strength of augmentation, starts
-from scratch, and is the one of the last epoch: neither val nor test chose anything, so that both are held out. Teachers
-are trained once; a store is made once where students see views of their own, and once a seed where they replay its
-views. Every row, teacher and store is a process of its own on one thread. Results are written after each, and what is
-finished is skipped when the same command is given again; it counts as finished if settings and data are those of now.
+from scratch, and is the one of the last epoch. So neither val nor test chose a student, and both are held out; val gave
+the teachers their temperatures and weights, and let them be heard only where they beat the plain student. Teachers are
+trained once; a store is made once where students see views of their own, and once a seed where they replay its views.
+Every row, teacher and store is a process of its own on one thread. Results are written after each, and what is finished
+is skipped when the same command is given again; it counts as finished if settings and data are those of now.
 """
 
 import argparse
 import time
-from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.datasets import indexed
 from benchmarks.distillation_page import page
-from benchmarks.rows import Rows, answer_of, machine, mean
+from benchmarks.rows import Rows, answer_of, machine
 from components.storage.digests import file_digest, value_digest
 
 PLAIN, VIEWS, SEEDS = "plain", 16, 3
@@ -42,7 +43,8 @@ STORES: dict[str, dict[str, Any]] = {
     "deep": {"teachers": ["deep"], "augment": GENTLE},
     "mixed": {"teachers": ["deep"], "augment": MIXED},
     "both": {"teachers": ["deep", "broad"], "augment": GENTLE},
-    "both mixed": {"teachers": ["deep", "broad"], "augment": MIXED}}
+    "broad": {"teachers": ["broad"], "augment": GENTLE},
+    "broad folds": {"teachers": ["broad"], "augment": GENTLE, "teach": {"folds": 3}}}
 
 
 def stored(store: str, views: int, match: str, **distill: Any) -> dict[str, Any]:
@@ -67,8 +69,9 @@ ROWS: dict[str, dict[str, Any]] = {
     "replayed, 4 views": stored("deep", 4, "exact"),
     "any, 16 views": stored("deep", 16, "any"),
     "mean, 16 views, no labels": stored("deep", 16, "mean", weight=1.0),
-    "mixed views replayed, no labels": stored("mixed", 16, "exact", weight=1.0),
-    "two teachers, mixed views replayed": stored("both mixed", 16, "exact", teachers={"fit": True}),
+    "broad teacher, mean, 16 views": stored("broad", 16, "mean"),
+    "broad teacher out of fold, mean, 16 views": stored("broad folds", 16, "mean"),
+    "mixed views replayed, 16, no labels": stored("mixed", 16, "exact", weight=1.0),
     "plain, mixed views": {"by": "labels", "student": {"augment": MIXED}, "distill": {"match": "exact"}},
     "any, 4 views": stored("deep", 4, "any"),
 }
@@ -92,7 +95,7 @@ def wish_of(name: str) -> dict[str, Any]:
         return {"kind": "teacher", "name": rest, "settings": TEACHERS[rest]}
     if kind == "store":
         teachers = {one: TEACHERS[one] for one in STORES[rest]["teachers"]}
-        return {"kind": "store", "settings": teachers, "views": VIEWS, "augment": STORES[rest]["augment"]}
+        return {"kind": "store", "settings": teachers, "views": VIEWS, **STORES[rest]}
     row = ROWS[name]
     needs = {"teachers": wish_of(f"teacher {row['teacher']}")} if row["by"] == "live" else {}
     needs |= {"stores": wish_of(f"store {row['store']}")} if "store" in row else {}
@@ -108,21 +111,25 @@ def needed(name: str, seed: int) -> list[tuple[str, int]]:
         return [(f"teacher {one}", 0) for one in STORES[rest]["teachers"]]
     row = ROWS[name]
     own = [(f"teacher {row['teacher']}", 0)] if row["by"] == "live" else []
+    own += [(PLAIN, 0)] if row["by"] == "store" else []  # whom teachers have to beat
     if "store" in row:
         own.append((f"store {row['store']}", seed if row.get("distill", {}).get("match") == "exact" else 0))
     return [one for need in own for one in [*needed(*need), need]]
 
 
-def wanted(results: Evidence, names: list[str], seeds: int, scratch: Path) -> Iterator[tuple[str, int]]:
+def wanted(results: Evidence, names: list[str], seeds: int, scratch: Path) -> list[tuple[str, int]]:
     """What is still to be made, each after what it needs; all seeds of a row, then the next row."""
-    for name in names:
-        for seed in range(seeds):
-            if results.finished(name, seed):
-                continue
-            for one in needed(name, seed):
-                if not results.finished(*one) or not folder_of(results, scratch, *one).exists():
-                    yield one
-            yield name, seed
+    found: dict[tuple[str, int], None] = {}
+    for row in [(name, seed) for name in names for seed in range(seeds)]:
+        if not results.finished(*row):
+            found |= dict.fromkeys(need for need in needed(*row) if not there(results, scratch, *need))
+            found[row] = None
+    return list(found)
+
+
+def there(results: Evidence, scratch: Path, name: str, seed: int) -> bool:
+    """Whether a row is finished, or a teacher or store can be used."""
+    return results.finished(name, seed) and (name in ROWS or folder_of(results, scratch, name, seed).exists())
 
 
 def folder_of(results: Evidence, scratch: Path, name: str, seed: int) -> Path:
@@ -130,22 +137,34 @@ def folder_of(results: Evidence, scratch: Path, name: str, seed: int) -> Path:
     return scratch.resolve() / f"{name.replace(' ', '-')}-{seed}-{results.digest(name, seed)[:12]}"
 
 
-def make_missing(results: Evidence, dataset: Path, scratch: Path, wishes: Iterator[tuple[str, int]]) -> None:
-    """Make one after the other and write each as it is finished."""
-    for name, seed in wishes:
-        folders = {one: str(folder_of(results, scratch, one, of)) for one, of in [*needed(name, seed), (name, seed)]}
-        wish = wish_of(name) | {"folders": folders, "own": folders[name], "bar": bar(results)}
-        made = answer_of("benchmarks.one_distillation", str(dataset), wish, seed)
-        results.rows[f"{name}/{seed}"] = {**made, "digest": results.digest(name, seed)}
-        results.write()
-        said = f", held out {made['held_out']['accuracy']:.4f}" if "held_out" in made else ""
-        print(f"{time.strftime('%H:%M')} {name}, seed {seed}{said}, {made['cpu_seconds']:.0f} CPU s", flush=True)
+def make_missing(results: Evidence, dataset: Path, scratch: Path, left: list[tuple[str, int]], jobs: int) -> None:
+    """Make what is left, as many at once as there are jobs, and write each as it is finished."""
+    running: dict[Future[Any], tuple[str, int]] = {}
+    with ThreadPoolExecutor(jobs) as pool:
+        while left or running:
+            for one in [one for one in left if not {*left, *running.values()} & set(needed(*one))]:
+                if len(running) < jobs:
+                    left.remove(one)
+                    running[pool.submit(make, results, dataset, scratch, *one)] = one
+            for done in wait(running, return_when=FIRST_COMPLETED).done:
+                keep(results, *running.pop(done), done.result())
 
 
-def bar(results: Evidence) -> dict[str, float]:
-    """The plain student's figures on val, which teachers have to beat."""
-    rows = results.of(PLAIN)
-    return {name: mean(rows, "val", key) for name, key in (("accuracy", "accuracy"), ("loss", "log_loss")) if rows}
+def keep(results: Evidence, name: str, seed: int, made: dict[str, Any]) -> None:
+    """Write what was made, and say it."""
+    results.rows[f"{name}/{seed}"] = {**made, "digest": results.digest(name, seed)}
+    results.write()
+    said = f"held out {made['held_out']['accuracy']:.4f}, " if "held_out" in made else ""
+    print(f"{time.strftime('%H:%M')} {name}, seed {seed}: {said}{made['cpu_seconds']:.0f} CPU s", flush=True)
+
+
+def make(results: Evidence, dataset: Path, scratch: Path, name: str, seed: int) -> Any:
+    """A row, teacher or store, in a process of its own."""
+    folders = {one: str(folder_of(results, scratch, one, of)) for one, of in [*needed(name, seed), (name, seed)]}
+    bar = {to: results.rows[f"{PLAIN}/0"]["val"][of] for to, of in (("accuracy", "accuracy"), ("loss", "log_loss"))
+           if (PLAIN, 0) in needed(name, seed)}
+    wish = wish_of(name) | {"folders": folders, "own": folders[name], "bar": bar}
+    return answer_of("benchmarks.one_distillation", str(dataset), wish, seed)
 
 
 def main() -> None:
@@ -155,12 +174,14 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("benchmarks/results"), metavar="FOLDER")
     parser.add_argument("--scratch", type=Path, default=Path(".stillhouse/distillation"), metavar="FOLDER")
     parser.add_argument("--seeds", type=int, default=SEEDS, help=f"seeds of every row (default: {SEEDS})")
+    parser.add_argument("--jobs", type=int, default=1, help="processes at once, a thread each (default: 1)")
     parser.add_argument("--rows", nargs="*", choices=ROWS, default=list(ROWS), metavar="NAME", help="default: all")
     options = parser.parse_args()
     dataset = indexed(options.data, options.scratch, 128, {"layout": "folders"})
     results = Evidence.read(options.results / "distillation.json")
     results.under = {"data": file_digest(dataset / "receipt.json"), "machine": machine()}
-    make_missing(results, dataset, options.scratch, wanted(results, options.rows, options.seeds, options.scratch))
+    left = wanted(results, options.rows, options.seeds, options.scratch)
+    make_missing(results, dataset, options.scratch, left, options.jobs)
     results.write()
 
 

@@ -24,10 +24,15 @@ def page(results: Rows, names: list[str], rule: str) -> str:
         "", "| student | seeds | held out | gain | test | log-loss, held out | s an epoch | bytes a sample |",
         "|---" * 8 + "|", *(line(results, name, names[0]) for name in sorted(
             known, key=lambda name: -mean(results.of(name), "held_out", "accuracy"))),
-        "", *verdicts(results, names), "", "| teacher | epochs | train | held out | test | CPU s |", "|---" * 6 + "|",
-        *teachers(results), "", "| store, seed | views | bytes a sample and view | CPU s |", "|---" * 4 + "|",
-        *stores(results), "",
+        "", *verdicts(results, names),
+        *table("| teacher | epochs | train | held out | test | CPU s |", teachers(results)),
+        *table("| store, seed | views | bytes a sample and view | CPU s |", stores(results)),
         f"CPU minutes in all: {minutes:.0f}. Not trained, or with fewer seeds: {'; '.join(missing) or 'none'}.", ""])
+
+
+def table(head: str, lines: list[str]) -> list[str]:
+    """A table between empty lines; a single empty line where it has no rows."""
+    return ["", head, "|---" * (head.count("|") - 1) + "|", *lines, ""] if lines else [""]
 
 
 def most_seeds(results: Rows, names: list[str]) -> int:

@@ -42,7 +42,7 @@ def store(wish: Wish, seed: int, dataset: Path) -> Wish:
     for name in wish["settings"]:
         (heard / name).unlink(missing_ok=True)
         (heard / name).symlink_to(wish["folders"][f"teacher {name}"])
-    values = {"seed": seed, "teachers": wish["settings"], "teach": {"views": wish["views"]},
+    values = {"seed": seed, "teachers": wish["settings"], "teach": {"views": wish["views"], **wish.get("teach", {})},
               "student": {"augment": wish["augment"]}}
     step(own.parent / "steps", "teach", values, dataset=dataset, teachers=heard, probabilities=own,
          metrics=own.with_suffix(".json"))
