@@ -87,12 +87,14 @@ def test_whoever_stops_listening_stops_the_work(tmp_path: Path) -> None:
 
 
 PARENT = """
+import signal
 import sys
 from components.data.guarded import guarded
 from components.data.guard_worker import Limits
 from guard_tricks import Poison, trick
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # who is started in the background ignores it
     list(guarded(trick, [f"pid:{sys.argv[1]}"] * 10_000, 2, Limits(), 1))
 """
 

@@ -99,5 +99,5 @@ def test_the_page_names_every_field_of_a_head_and_no_other(written) -> None:
     lines = page.split("## Head")[1].split("## Seals")[0].splitlines()
     named = {word.strip(" `") for line in lines if line.startswith("| `") for word in line.split("|")[1].split(",")}
     assert set(written[1].head) <= named
-    taught = {"models", "augmentation", "code", "generator", "seed", "coverage", "mixed"}
+    taught = {"models", "augmentation", "code", "generator", "seed", "coverage", "mixed", "folds"}
     assert named == set(written[1].head) | taught
