@@ -95,7 +95,8 @@ def wish_of(name: str) -> dict[str, Any]:
         return {"kind": "teacher", "name": rest, "settings": TEACHERS[rest]}
     if kind == "store":
         teachers = {one: TEACHERS[one] for one in STORES[rest]["teachers"]}
-        return {"kind": "store", "settings": teachers, "views": VIEWS, **STORES[rest]}
+        own = {key: value for key, value in STORES[rest].items() if key != "teachers"}
+        return {"kind": "store", "settings": teachers, "views": VIEWS, **own}
     row = ROWS[name]
     needs = {"teachers": wish_of(f"teacher {row['teacher']}")} if row["by"] == "live" else {}
     needs |= {"stores": wish_of(f"store {row['store']}")} if "store" in row else {}

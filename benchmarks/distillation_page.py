@@ -78,7 +78,7 @@ def verdicts(results: Rows, names: list[str]) -> list[str]:
                      f"student; the larger deviation of the two over seeds is {spread:.1f}.")
     for stored, live in (("replayed, 1 view", "live teacher, 1 view"), ("replayed, 16 views", "live teacher")):
         ours, theirs = results.of(stored), results.of(live)
-        if ours and theirs:
+        if len(ours) > 1 and len(theirs) > 1:
             found.append(f"{stored} against {live}: {gained(ours, theirs):+.1f} points; deviations over seeds "
                          f"{deviation(ours):.1f} and {deviation(theirs):.1f}.")
     return found
