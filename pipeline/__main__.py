@@ -64,7 +64,7 @@ def run_command(options: argparse.Namespace) -> int:
     from pipeline.kubeflow import run_here
 
     root = options.output_folder.absolute()
-    here = [f"runtime.reports={root / 'reports'}", f"runtime.work={root / 'work'}"]
+    here = [f"runtime.reports={root / 'reports'}", f"runtime.work={root / 'work'}", f"runtime.cache={root / 'cache'}"]
     compiled = root / "pipeline.yaml"
     write_pipeline(Params.load(options.params, [*here, *options.set]), compiled, options.parallelism)
     os.environ.setdefault("STILLHOUSE_RUN", f"kubeflow {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())}")

@@ -37,7 +37,7 @@ teach: {views: 12}
 distill: {temperature: 3.0, teachers: {force: true}}
 evaluate: {splits: [val, test]}
 export: {opset: 20}
-runtime: {threads: 1, tracking: false, checkpoint_seconds: 0.001}
+runtime: {threads: 1, tracking: false, checkpoint_seconds: 0.0}
 """
 
 

@@ -38,7 +38,7 @@ def test_other_views_are_judged_again_by_the_teachers_and_nothing_else_is(change
 
 
 def test_settings_of_the_machine_rerun_nothing(changeable: Project) -> None:
-    changeable.change("checkpoint_seconds: 0.001", "checkpoint_seconds: 7.0")
+    changeable.change("checkpoint_seconds: 0.0", "checkpoint_seconds: 7.0")
     assert json.loads(changeable.run("dvc", "status", "--json")) == {}
 
 
