@@ -94,7 +94,8 @@ class Runtime(Settings):
     tracking: bool = Field(True, description="send runs to MLflow (MLFLOW_TRACKING_URI, or sqlite:///mlflow.db)")
     experiment: str = Field("stillhouse", description="name of the MLflow experiment")
     checkpoint_seconds: float = Field(30.0, ge=0, description=(
-        "time between saved states of a training, 0: one before every step; more where saving is slow, but never beyond 60 s or 1 % of the run"))
+        "time between saved states of a training, 0: one before every step; more where saving is slow, but never "
+        "beyond 60 s or 1 % of the run"))
     keep: int = Field(0, ge=0, description=(
         "epochs between models that are kept in WORK/../kept, beside the best and the last; 0 keeps none"))
     tensorboard: str = Field("", description="folder for TensorBoard's files of trainings; empty writes none")
