@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from components.contract import note, run_key
 from components.errors import UserError
-from components.settings import Runtime
+from components.runtime import Runtime
 
 if TYPE_CHECKING:
     import torch

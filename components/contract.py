@@ -29,7 +29,8 @@ from components.ports import Output as Output
 from components.ports import Port as Port
 from components.ports import Source as Source
 from components.ports import bind_inputs, digest_inputs, grouped, refuse_changes, refuse_overlaps
-from components.settings import Runtime, Settings, near
+from components.runtime import Runtime
+from components.settings import Settings, near
 from components.signals import on_sigterm
 from components.storage import atomic, receipts
 from components.storage.digests import file_digest, signature, tree_digests, value_digest

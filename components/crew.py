@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.errors import Exit, Terminated, TryAgain, UserError
-from components.settings import Runtime, Settings
+from components.runtime import Runtime
+from components.settings import Settings
 
 if TYPE_CHECKING:
     from components.training.ranks.launching import Death

@@ -11,7 +11,8 @@ from components.contract import Input, Output, deferred_termination
 from components.data.curriculum_settings import Curriculum
 from components.losses.imitation_settings import Decoupled, Imitated, Likeness, Relations
 from components.probabilities.ensemble_settings import Ensemble
-from components.settings import From, Runtime, Seed, Settings, SharedRuntime
+from components.runtime import Runtime, SharedRuntime
+from components.settings import From, Seed, Settings
 from components.surroundings import surroundings, write_fitted
 from components.training.settings import Recipe
 

@@ -9,7 +9,8 @@ from pydantic import Field
 from components.contract import Input, Inputs, Output, note
 from components.errors import UserError
 from components.progress import progress
-from components.settings import From, Runtime, Settings, SharedRuntime
+from components.runtime import Runtime, SharedRuntime
+from components.settings import From, Settings
 
 if TYPE_CHECKING:
     from components.evaluation.scoring import Scores

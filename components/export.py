@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import Field
 
 from components.contract import Input, Output
-from components.settings import Runtime, Settings, SharedRuntime
+from components.runtime import Runtime, SharedRuntime
+from components.settings import Settings
 
 
 class Export(Settings):

@@ -10,7 +10,8 @@ from pydantic import Field
 
 from components.contract import Input, Output, Source, note, work_folder
 from components.data.split_settings import Split
-from components.settings import From, Runtime, Settings, SharedRuntime
+from components.runtime import Runtime, SharedRuntime
+from components.settings import From, Settings
 
 Side = Annotated[int, Field(gt=0, le=4096)]
 

@@ -3,7 +3,8 @@
 from pydantic import Field, model_validator
 
 from components.contract import Output
-from components.settings import Runtime, Seed, Settings, SharedRuntime
+from components.runtime import Runtime, SharedRuntime
+from components.settings import Seed, Settings
 
 
 class Faults(Settings):

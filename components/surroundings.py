@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from components.company import company
 from components.contract import note, report_folder, work_folder
 from components.progress import progress
-from components.settings import Runtime
+from components.runtime import Runtime
 from components.tracking.journal import log_metrics
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from components.contract import Input, Inputs, Output, deferred_termination, wor
 from components.data.augment_settings import Augment
 from components.errors import UserError
 from components.progress import progress
-from components.settings import From, Runtime, Seed, Settings, SharedRuntime
+from components.runtime import Runtime, SharedRuntime
+from components.settings import From, Seed, Settings
 
 if TYPE_CHECKING:
     from torch import device

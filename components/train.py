@@ -5,7 +5,8 @@ from typing import Annotated, cast
 from pydantic import Field
 
 from components.contract import Input, Output, deferred_termination
-from components.settings import From, Runtime, Seed, SharedRuntime
+from components.runtime import Runtime, SharedRuntime
+from components.settings import From, Seed
 from components.surroundings import surroundings, write_fitted
 from components.training.settings import Recipe
 

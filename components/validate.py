@@ -10,7 +10,8 @@ from components.contract import Output, Source
 from components.data.check_settings import Thresholds
 from components.data.settings import Data
 from components.data.verdicts import Policies, Policy, Reason
-from components.settings import From, Runtime, Settings, SharedRuntime
+from components.runtime import Runtime, SharedRuntime
+from components.settings import From, Settings
 
 
 class Validate(Settings):

@@ -4,13 +4,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from components.settings import From, Runtime, Seed, Settings, SharedRuntime
+from components.runtime import Runtime, SharedRuntime
+from components.settings import From, Seed, Settings
 
 SECTIONS = {
     "heat": "small_settings:Heat",
     "kettles.*": "small_settings:Kettle",
     "pour": "small_settings:Pour",
-    "runtime": "components.settings:Runtime",
+    "runtime": "components.runtime:Runtime",
 }
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from components.contract import Input, Inputs, Output, Port, Step, deferred_termination, note, run_step, work_folder
 from components.errors import UserError
-from components.settings import Runtime, Settings, SharedRuntime
+from components.runtime import Runtime, SharedRuntime
+from components.settings import Settings
 from components.tracking.journal import log_figure, log_metrics
 
 QUIET = Runtime(tracking=False)

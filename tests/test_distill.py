@@ -31,7 +31,7 @@ from components.probabilities.judging import Program
 from components.probabilities.live import Live
 from components.probabilities.store import Store
 from components.probabilities.targets import Asked, read_targets
-from components.settings import Runtime
+from components.runtime import Runtime
 from components.teach import Teach
 from components.training.fitting import Surroundings, fit
 from components.training.goals import losses_of

@@ -17,7 +17,7 @@ from components.data.dataset import Dataset
 from components.errors import UserError
 from components.evaluate import Evaluate
 from components.probabilities.store import Store
-from components.settings import Runtime
+from components.runtime import Runtime
 from components.storage import receipts
 
 MODELS = ("small", "large", "student", "distilled")

@@ -19,7 +19,7 @@ from components.errors import UserError
 from components.export import Export
 from components.models.artifact import load_model
 from components.models.inference import logits_of
-from components.settings import Runtime
+from components.runtime import Runtime
 from components.storage import receipts
 
 FIGURES = {"parameters": 4595, "megabytes": 0.03,

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from components import settings
 from components.errors import UserError
-from components.settings import Params, Runtime, plain, section_model
+from components.runtime import Runtime
+from components.settings import Params, plain, section_model
 from components.strict_yaml import parse_yaml
 
 

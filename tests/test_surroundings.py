@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from components.contract import Run, active
-from components.settings import Runtime
+from components.runtime import Runtime
 from components.surroundings import surroundings
 
 

@@ -59,13 +59,10 @@ def command(options: argparse.Namespace) -> None:
 
 def page(found: "Sheet") -> str:
     """The sheet as one HTML file that needs nothing else."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from components.pages.rendering import rendered
 
-    environment = Environment(loader=PackageLoader("components.commands", "."), autoescape=True,
-                              undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["uri"] = data_uri
     parts = [("Views", found.lines)] + ([("Mixed with one another", found.mixed)] if found.mixed else [])
-    return environment.get_template("preview.html").render(sheet=found, parts=parts) + "\n"
+    return rendered(Path(__file__).with_name("preview.html"), {"sheet": found, "parts": parts, "uri": data_uri})
 
 
 def data_uri(pixels: Any) -> str:

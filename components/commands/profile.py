@@ -168,7 +168,8 @@ def as_csv(rows: Sequence[Row]) -> str:
 
 def track(rows: Sequence[Row], folder: Path, options: argparse.Namespace) -> None:
     """Send the table to MLflow as a run of its own: every figure as a metric, both files beside them."""
-    from components.settings import Params, Runtime
+    from components.runtime import Runtime
+    from components.settings import Params
     from components.tracking.journal import log_metrics
     from components.tracking.keys import allowed
     from components.tracking.runs import child_run

@@ -138,8 +138,6 @@ def picture(climbed: "Climbed", found: dict[str, float], rule: str) -> str:
 
 def page(told: dict[str, object], image: str) -> str:
     """The report as one HTML file that needs nothing else."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from components.pages.rendering import rendered
 
-    environment = Environment(loader=PackageLoader("components.commands", "."), autoescape=True,
-                              undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template("range_test.html").render(told=told, image=image) + "\n"
+    return rendered(Path(__file__).with_name("range_test.html"), {"told": told, "image": image})

@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from components.data.comparing import Comparison, Finding
 from components.data.dataset import SPLITS
 from components.data.drift import VERDICTS
 from components.data.statistics import EDGES, histograms_of
+from components.pages.rendering import rendered
 
 SHOWN_CLASSES = 60
 
@@ -26,17 +28,12 @@ class Bar:
 
 def page(found: Comparison) -> str:
     """The whole page as HTML."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(loader=PackageLoader("components.data", "."), autoescape=True, undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template("comparing.html").render(
-        found=found, counts=found.counts,
-        sizes=[sum(side.head["splits"].values()) for side in (found.old, found.new)],
-        findings=sorted(found.findings, key=lambda one: -VERDICTS.index(one.verdict)),
-        splits=[(name, *(side.head["splits"].get(name, 0) for side in (found.old, found.new))) for name in SPLITS],
-        classes=class_charts(found), measures=measure_charts(found), most=SHOWN_CLASSES,
-    ) + "\n"
+    return rendered(Path(__file__).with_name("comparing.html"), {
+        "found": found, "counts": found.counts,
+        "sizes": [sum(side.head["splits"].values()) for side in (found.old, found.new)],
+        "findings": sorted(found.findings, key=lambda one: -VERDICTS.index(one.verdict)),
+        "splits": [(name, *(side.head["splits"].get(name, 0) for side in (found.old, found.new))) for name in SPLITS],
+        "classes": class_charts(found), "measures": measure_charts(found), "most": SHOWN_CLASSES})
 
 
 def bars(names: Sequence[str], old: Sequence[int], new: Sequence[int]) -> list[Bar]:

@@ -21,6 +21,7 @@ from components.data.fingerprints import MOST_SIGNS, SAME, SIGNS, similarity
 from components.data.reading import Listing, labels_of
 from components.data.tasks import Task
 from components.data.verdicts import MEANING, REASONS, Policies, Reason
+from components.pages.rendering import rendered
 
 SIDE = 160
 SHOWN = {"left_out": 48, "ok": 16}  # cards of a reason, by what becomes of its files
@@ -91,20 +92,16 @@ def page(root: Path, rows: pd.DataFrame, findings: pd.DataFrame, listing: Listin
     rows: the manifest of all files. findings: path, reason, detail and peer of every finding. head: of validation.json.
     Files are read again for the thumbnails that are shown, and only such as were decoded before.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(loader=PackageLoader("components.data", "."), autoescape=True, undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True)
     found = {reason: findings[findings["reason"] == reason] for reason in REASONS}
     gallery = Gallery(root, rows, listing.tasks)
     groups = [group(gallery, some, reason, policies, head) for reason, some in found.items() if len(some)]
     splits = [split for split in (*SPLITS, "") if (rows["split"] == split).any()]
-    return environment.get_template("findings.html").render(
-        total=len(rows), kept=int((rows["verdict"] == "ok").sum()), layout=listing.layout, notes=listing.notes,
-        groups=sorted(groups, key=lambda one: one.kept), clean=[one for one, some in found.items() if not len(some)],
-        leaks=head["leaks"], diagrams=diagrams(rows), splits=splits,
-        tables=[class_table(rows, task, splits) for task in listing.tasks],
-    ) + "\n"
+    return rendered(Path(__file__).with_name("findings.html"), {
+        "total": len(rows), "kept": int((rows["verdict"] == "ok").sum()), "layout": listing.layout,
+        "notes": listing.notes, "groups": sorted(groups, key=lambda one: one.kept),
+        "clean": [one for one, some in found.items() if not len(some)], "leaks": head["leaks"],
+        "diagrams": diagrams(rows), "splits": splits,
+        "tables": [class_table(rows, task, splits) for task in listing.tasks]})
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from components.evaluation.calibration import labelled
 from components.evaluation.figures import Picture, class_picture, reliability_picture
 from components.evaluation.mistakes import surest_mistakes
 from components.evaluation.scoring import Scores
+from components.pages.rendering import rendered
 
 TEMPLATE = "report.html"
 SHRINKS_TO_A_PHONE = 500  # CSS pixels: a wider picture is scrolled there
@@ -31,21 +32,17 @@ class Row:
 
 def render(scores: Scores, matrices: Mapping[tuple[str, str], Picture], most_mistakes: int) -> str:
     """The page. matrices: confusion pictures by model and task. The same scores give the same text."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-                              loader=FileSystemLoader(Path(__file__).parent))
     tasks = scores.tasks(scores.main)
-    return environment.get_template(TEMPLATE).render(
-        split=scores.main,
-        splits={split: len(places) for split, places in scores.splits.items()},
-        models=[one.name for one in scores.judged],
-        summary=summary(scores),
-        head=[(task.name, [columns.title(name) for name in columns.CHIEF[task.kind]]) for task in tasks],
-        error=standard_error(scores),
-        tasks=[task_section(scores, task, matrices, most_mistakes) for task in tasks],
-        temperatures=[(one.name, [f"{one.temperatures[task.name]:.3f}" for task in tasks]) for one in scores.judged],
-    )
+    return rendered(Path(__file__).with_name(TEMPLATE), {
+        "split": scores.main,
+        "splits": {split: len(places) for split, places in scores.splits.items()},
+        "models": [one.name for one in scores.judged],
+        "summary": summary(scores),
+        "head": [(task.name, [columns.title(name) for name in columns.CHIEF[task.kind]]) for task in tasks],
+        "error": standard_error(scores),
+        "tasks": [task_section(scores, task, matrices, most_mistakes) for task in tasks],
+        "temperatures": [(one.name, [f"{one.temperatures[task.name]:.3f}" for task in tasks]) for one in scores.judged],
+    })
 
 
 def summary(scores: Scores) -> list[Row]:

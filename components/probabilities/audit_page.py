@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from components.data.dataset import Dataset
+from components.pages.rendering import rendered
 from components.probabilities.auditing import HELD_OUT, LEARNT
-from components.probabilities.pages import render, thumbnail
+from components.probabilities.pages import thumbnail
 
 PAIRS = 20
 TITLES = {HELD_OUT: "Judged by models that had not learnt these labels",
@@ -43,8 +45,8 @@ def page(dataset: Dataset, findings: pd.DataFrame, summary: Mapping[str, Any], m
     """The whole page as HTML. most: samples shown of each task, held-out and learnt ones apart."""
     sections = [section(dataset, findings, name, judged, summary[name][judged], most)
                 for name in summary for judged in TITLES if judged in summary[name]]
-    return render("audit.html", {"sections": sections, "notes": notes, "samples": len(dataset),
-                                 "doubted": findings["row"].nunique()})
+    return rendered(Path(__file__).with_name("audit.html"), {
+        "sections": sections, "notes": notes, "samples": len(dataset), "doubted": findings["row"].nunique()})
 
 
 def section(dataset: Dataset, findings: pd.DataFrame, name: str, judged: str, figures: Mapping[str, Any],

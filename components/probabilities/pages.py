@@ -1,24 +1,13 @@
-"""What the pages of this room share: a template beside this module, and stored pixels as pictures in the page."""
+"""What the pages of this room share: stored pixels as pictures in the page."""
 
 import base64
 import io
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from components.data.dataset import Dataset
 
 SIDE = 192
-
-
-def render(template: str, values: dict[str, Any]) -> str:
-    """A page as HTML; the same values give the same text."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-                              loader=FileSystemLoader(Path(__file__).parent))
-    return environment.get_template(template).render(values) + "\n"
 
 
 def thumbnail(dataset: Dataset, row: int) -> str:

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from components.data.dataset import Dataset
-from components.probabilities.pages import render, thumbnail
+from components.pages.rendering import rendered
+from components.probabilities.pages import thumbnail
 from components.probabilities.suggestions import Wish
 
 
@@ -26,8 +28,9 @@ class Card:
 def page(dataset: Dataset, chosen: pd.DataFrame, wish: Wish, most: int, notes: Sequence[str]) -> str:
     """The whole page as HTML. most: images shown, the first of the ranking."""
     shown = chosen.head(most).to_dict("records")
-    return render("suggestions.html", {"cards": [card(dataset, row, wish) for row in shown], "count": len(chosen),
-                                       "tasks": [task.name for task in wish.tasks], "by": wish.by, "notes": notes})
+    return rendered(Path(__file__).with_name("suggestions.html"), {
+        "cards": [card(dataset, row, wish) for row in shown], "count": len(chosen),
+        "tasks": [task.name for task in wish.tasks], "by": wish.by, "notes": notes})
 
 
 def card(dataset: Dataset, row: Mapping[Any, Any], wish: Wish) -> Card:

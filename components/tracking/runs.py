@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import Terminated, UserError
-from components.settings import Runtime
+from components.runtime import Runtime
 from components.tracking import journal as journals
 from components.tracking.keys import dotted, final_metrics, pipeline_of
 from components.tracking.lineage import upstream

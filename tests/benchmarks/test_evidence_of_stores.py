@@ -17,7 +17,7 @@ from components.data.dataset import Dataset
 from components.data.loader import Batches, as_batch
 from components.models.outputs import Outputs
 from components.probabilities.store import Store
-from components.settings import Runtime
+from components.runtime import Runtime
 from components.teach import Teach
 
 NAMES = [PLAIN, "mean, 16 views", "replayed, 1 view", "live teacher"]

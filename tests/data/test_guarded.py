@@ -4,12 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from guard_tricks import Poison, trick
+from processes import alive, until
 
 from components.data.guard_worker import Limits
 from components.data.guarded import Failure, guarded
@@ -54,7 +53,7 @@ def test_an_item_whose_process_was_killed_from_outside_is_not_blamed(tmp_path: P
 
 
 def test_memory_beyond_the_limit_is_refused_and_below_it_given() -> None:
-    assert tried(["eat:100", "eat:200", "after"], 1) == ["100", "no memory", "AFTER"]
+    assert tried(["eat:100", "eat:200", "after"], 1, Limits(5, 128)) == ["100", "no memory", "AFTER"]
     assert tried(["eat:200"], 1, Limits(5, 300)) == ["200"]
 
 
@@ -112,18 +111,3 @@ def test_workers_end_with_their_parent_however_it_ends(tmp_path: Path, number: s
     parent.wait(timeout=20)
     workers = [int(path.name) for path in seen.iterdir()]
     until(lambda: not any(alive(worker) for worker in workers))
-
-
-def until(done: Callable[[], bool], seconds: float = 30.0) -> None:
-    limit = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < limit
-        time.sleep(0.02)
-
-
-def alive(process: int) -> bool:
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"

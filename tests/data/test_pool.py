@@ -4,11 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from processes import alive, until
 
 from components.data.pool import ordered, processes
 from components.errors import TryAgain, UserError
@@ -77,18 +76,3 @@ def test_workers_die_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     parent.wait()
     workers = [int(path.name) for path in seen.iterdir()]
     until(lambda: not any(alive(worker) for worker in workers))
-
-
-def until(done: Callable[[], bool], seconds: float = 30.0) -> None:
-    limit = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < limit
-        time.sleep(0.02)
-
-
-def alive(process: int) -> bool:
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"

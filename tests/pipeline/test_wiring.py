@@ -20,6 +20,7 @@ OUTSIDE_DEPENDENCIES = {
     "components": "holds a docstring",
     "components.contract": "locks, seals and renames; the values pass through it unchanged",
     "components.settings": "reads params.yaml; a change of values shows in the parameters",
+    "components.runtime": "how a step runs; nothing of it may change a result",
     "components.errors": "words and exit codes",
     "components.progress": "what the terminal shows",
     "components.storage": "how bytes reach the disk, not which",

@@ -20,7 +20,7 @@ from small_steps import Brew, run_brew
 from components import cli
 from components.contract import Input, Output, Port, Step, run_step
 from components.errors import UserError
-from components.settings import Runtime
+from components.runtime import Runtime
 from components.tracking.journal import kept_journals, log_figure, log_metrics
 from components.tracking.runs import PATIENCE
 from components.tracking.where import DEFAULTS

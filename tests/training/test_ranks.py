@@ -20,7 +20,8 @@ from components.crew import Failure, cause_of, failures, tell, workers_to_start
 from components.distill import Distill
 from components.errors import Exit, Terminated, TryAgain, UserError
 from components.losses.ranks import ALONE, Ranks
-from components.settings import Params, Runtime
+from components.runtime import Runtime
+from components.settings import Params
 from components.train import Train
 from components.training.ranks import launching
 from components.training.ranks.joining import joined, place_of
@@ -346,14 +347,14 @@ def test_sigterm_to_the_step_saves_its_state_and_one_process_goes_on_with_it(pro
     _, said = step.communicate(timeout=60)
     assert step.returncode == Exit.TERMINATED and said.count("remedy") == 1 and len(ranks) == 2
     assert not any(Path(f"/proc/{rank}").exists() for rank in ranks)
-    saved, before = max(project.glob(".stillhouse/work/*/state-*")), looks(project)
+    saved, before = max((project / ".stillhouse").rglob("state-*")), looks(project)
     assert not (project / "model").exists()
     again = started(project, "--set", "runtime.devices=1")
     until(lambda: looks(project) >= before + 2)
     again.send_signal(signal.SIGTERM)
     _, said = again.communicate(timeout=60)
     assert "processes: 1, of a training that began with 2" in said and again.returncode == Exit.TERMINATED
-    assert max(project.glob(".stillhouse/work/*/state-*")).name > saved.name
+    assert max((project / ".stillhouse").rglob("state-*")).name > saved.name
 
 
 @pytest.mark.slow

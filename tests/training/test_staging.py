@@ -136,7 +136,7 @@ def test_heads_begin_at_the_priors_of_the_training_samples(dataset):
 
 def test_where_weights_lie_reaches_other_processes_though_no_digest_sees_it():
     from components.distill import Distill
-    from components.settings import Runtime
+    from components.runtime import Runtime
     from components.train import Train
 
     model = TINY.model_copy(update={"pretrained": Pretrained(file="w.safetensors", sha256="ab")})

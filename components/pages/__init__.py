@@ -1,0 +1,1 @@
+"""What all pages have in common: one frame, one palette, one way to fill a template."""
