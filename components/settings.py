@@ -92,23 +92,10 @@ class Params:
         except OSError as error:
             raise UserError(f"{path} cannot be read: {error.strerror}", "name the file with --params FILE") from None
         params = cls(parse_yaml(content, str(path)), str(path))
-        for override in overrides:
-            params._override(override)
+        for text in overrides:
+            override(params.values, text, "--set", "student.epochs=3")
         params.check()
         return params
-
-    def _override(self, override: str) -> None:
-        name, equals, text = override.partition("=")
-        if not equals or not name:
-            cause = f"--set {override} is not of the form name=value"
-            raise UserError(cause, "for example: --set student.epochs=3")
-        *parents, last = name.split(".")
-        place = self.values
-        for parent in parents:
-            place = place.setdefault(parent, {})
-            if not isinstance(place, dict):
-                raise UserError(f"--set {override}: {parent} is a value, not a section", "name a key below a section")
-        place[last] = parse_scalar(text, f"--set {name}")
 
     def check(self) -> None:
         """Validate every section, so that no step starts under a file that a later one will refuse."""
@@ -190,6 +177,20 @@ class Params:
             kind = nested or kind
         name = ".".join([prefix, *(part for part in where if part != "[key]")])
         return UserError(f"{self.origin}: {name} {complaint(detail, model)}", f"see docs/params.md, {prefix}")
+
+
+def override(values: dict[str, Any], text: str, option: str, example: str) -> None:
+    """Set what an option `NAME=VALUE` says among nested values; UserError where it cannot be understood."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise UserError(f"{option} {text} is not of the form name=value", f"for example: {option} {example}")
+    *parents, last = name.split(".")
+    place = values
+    for parent in parents:
+        place = place.setdefault(parent, {})
+        if not isinstance(place, dict):
+            raise UserError(f"{option} {text}: {parent} is a value, not a section", "name a key below a section")
+    place[last] = parse_scalar(value, f"{option} {name}")
 
 
 def not_a_section(place: str, name: str, known: list[str]) -> UserError:
