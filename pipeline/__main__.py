@@ -1,30 +1,36 @@
-"""`python -m pipeline compile` writes the Kubeflow pipeline; `python -m pipeline run-local` runs that file here."""
+"""`python -m pipeline COMMAND`: the pipeline for Kubeflow, compiled, run here, or submitted to a cluster."""
 
 import argparse
 import os
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
-from components.cli import Parser, report
-from components.errors import Exit, UserError
+from components.cli import Parser, guarded, report
+from components.errors import Exit
 from components.settings import Params
 from pipeline.inputs import own_source, run_inputs
+
+# Commands in modules of their own: name -> (module with `arguments(parser)` and `command(options)`, one line of help).
+COMMANDS: dict[str, tuple[str, str]] = {}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the program and return its exit code."""
-    try:
-        options = parser().parse_args(arguments)
-        return int(options.run(options))
-    except UserError as error:
-        report(error.cause, error.remedy)
-        return error.exit_code
+    given = sys.argv[1:] if arguments is None else arguments
+    return guarded(lambda: dispatch(given), debug="--debug" in given)
+
+
+def dispatch(given: list[str]) -> int:
+    """Find the command and run it."""
+    options = parser().parse_args(given)
+    return int(options.run(options))
 
 
 def parser() -> argparse.ArgumentParser:
-    """The two commands and their options."""
-    whole = Parser(prog="python -m pipeline", description="The pipeline for Kubeflow: compiled, or run here.")
+    """The commands and their options."""
+    whole = Parser(prog="python -m pipeline", description="The pipeline for Kubeflow, here and on a cluster.")
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
     compiling = commands.add_parser("compile", help="write the pipeline as YAML")
     compiling.add_argument("--output", type=Path, required=True, metavar="FILE", help="YAML file to write")
@@ -39,6 +45,13 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="override a setting")
         command.add_argument("--parallelism", type=int, default=parallelism, metavar="N",
                              help=f"teachers trained at once, 0 for all (default: {parallelism})")
+    for name, (module, text) in COMMANDS.items():
+        imported = import_module(module)
+        command = commands.add_parser(name, help=text, description=(imported.__doc__ or "").strip())
+        imported.arguments(command)
+        command.set_defaults(run=imported.command)
+    for command in commands.choices.values():
+        command.add_argument("--debug", action="store_true", help="show tracebacks")
     return whole
 
 
