@@ -13,7 +13,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow lint types lock mlflow schema compile run-local clean
+.PHONY: help run test test-slow lint types lock mlflow schema compile run-local wheel clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ compile: $(VENV)/.installed  ## compile the Kubeflow pipeline to build/pipeline.
 run-local: $(VENV)/.installed  ## compile the Kubeflow pipeline and run that file here, without a cluster
 	python -m pipeline run-local
 
+wheel: $(VENV)/.installed  ## build dist/stillhouse-*.whl; the same commit gives the same bytes
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) pip wheel -q . --no-build-isolation --no-deps -w dist
+
 clean:  ## remove what tests and builds leave; data, models, reports and .venv stay
-	rm -rf build .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
-	find components pipeline tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find components pipeline stillhouse tests -name __pycache__ -type d -prune -exec rm -rf {} +

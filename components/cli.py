@@ -133,7 +133,8 @@ def overview() -> str:
     lines = ["usage: stillhouse NAME [options]      stillhouse NAME --help tells the options", "", f"{STEPS_NOTE}:"]
     lines += [f"  {name:<12} {text}" for name, text in STEPS.items()]
     lines += ["", "commands:"] + [f"  {name:<12} {text}" for name, (_, text) in COMMANDS.items()]
-    lines += ["", "The whole pipeline: dvc repro.   Settings: params.yaml, explained in docs/params.md.",
+    lines += ["", "For clusters: stillhouse pipeline --help.",
+              "The whole pipeline: dvc repro.   Settings: params.yaml, explained in docs/params.md.",
               "Exit codes: 0 done, 1 settings or data, 2 usage, 70 a defect, 75 try again, 143 terminated."]
     return "\n".join(lines)
 

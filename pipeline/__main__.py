@@ -30,7 +30,7 @@ def dispatch(given: list[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
-    whole = Parser(prog="python -m pipeline", description="The pipeline for Kubeflow, here and on a cluster.")
+    whole = Parser(prog="stillhouse pipeline", description="The pipeline for Kubeflow, here and on a cluster.")
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
     compiling = commands.add_parser("compile", help="write the pipeline as YAML")
     compiling.add_argument("--output", type=Path, required=True, metavar="FILE", help="YAML file to write")

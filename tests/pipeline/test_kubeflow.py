@@ -88,7 +88,7 @@ def test_the_compiled_file_run_here_gives_what_dvc_repro_gives(finished: Project
     assert {path: (run / task / "receipt.json").read_bytes() for task, path in ARTIFACTS.items()} == finished.receipts()
     assert (run / "evaluate/report").read_bytes() == (finished.path / "reports/evaluate/report.html").read_bytes()
     assert {path.name for path in project.path.iterdir()} - {"kubeflow", ".git", ".dvc"} == {
-        "components", "pipeline", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"}, "all of it lies in one folder"
+        "components", "pipeline", "stillhouse", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"}, "in one folder"
     shown_in_kubeflow(run, finished)
 
 
