@@ -7,17 +7,16 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-# What a user's own repository and the steps are made from; folders whole, as they lie here.
-TREE = ("components", "pipeline", "registry", "infra/kubeflow.yaml", "dvc.yaml", "params.yaml", ".gitignore",
+# What the program and a user's own repository are made from; folders whole.
+TREE = ("components", "pipeline", "infra/kubeflow.yaml", "dvc.yaml", "params.yaml", ".gitignore",
         ".dvcignore", ".dvc/config")
-LEFT_OUT = ("__pycache__", ".gitignore")  # below folders
 
 
 def tree_files() -> list[Path]:
     """The files of the tree, relative to this folder."""
     found = [Path(name) for name in TREE if Path(name).is_file()]
     for folder in filter(Path.is_dir, map(Path, TREE)):
-        found += [path for path in folder.rglob("*") if path.is_file() and not set(path.parts) & set(LEFT_OUT)]
+        found += [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     return sorted(found)
 
 

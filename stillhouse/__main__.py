@@ -1,6 +1,9 @@
 """`stillhouse ...` and `python -m stillhouse ...`: steps and commands; `stillhouse pipeline ...` speaks to clusters."""
 
+import os
 import sys
+
+from stillhouse import HOME
 
 
 def main() -> int:
@@ -9,6 +12,8 @@ def main() -> int:
     if arguments[:1] == ["pipeline"]:
         from pipeline.__main__ import main as pipeline
 
+        # Tasks that run here are interpreters of their own, which import `components` as pods do.
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [HOME, os.environ.get("PYTHONPATH")]))
         return pipeline(arguments[1:])
     from components.cli import main as steps
 
