@@ -114,12 +114,12 @@ class Folded:
 
     def head(self) -> dict[str, Any]:
         """What the head of the store says of it."""
+        from components.probabilities.heads import folds_head
         from components.storage.digests import file_digest
 
         weights = {name: [file_digest(path / "model.safetensors") for path in paths]
                    for name, paths in self.models.items()}
-        return {"count": self.folds.count, "seed": self.seed, "by": list(self.folds.by), "weights": weights,
-                "others": "mean of the probabilities of all"}
+        return folds_head(self.folds.count, self.seed, self.folds.by, weights)
 
 
 def fold(settings: Teach, samples: "Dataset", teachers: dict[str, Path], work: Path,

@@ -1,5 +1,6 @@
 """`teach` with folds: who judges what, what the head says, what is refused."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from noisy_dataset import write_dataset
 from small_models import seal, write_small_model
 
+from components.cli import main
 from components.contract import load_step, run_step
 from components.data.dataset import Dataset
 from components.errors import UserError
@@ -120,3 +122,12 @@ def test_a_model_whose_recipe_is_not_known_cannot_be_folded(root: Path, tmp_path
     with pytest.raises(UserError, match="was not made by train") as caught:
         taught(tmp_path, 3)
     assert "teach.folds" in caught.value.remedy
+
+
+def test_a_plan_tells_the_size_of_a_folded_store(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = taught(root, 3)
+    assert main(["teach", "--plan", "--dataset", str(root / "dataset"), "--params", str(root / "params.yaml"),
+                 "--json"]) == 0
+    (plan,) = json.loads(capsys.readouterr().out)["plans"]
+    files = [file for file in store.path.rglob("*") if file.is_file() and file.name != receipts.NAME]
+    assert plan["size"] == pytest.approx(sum(file.stat().st_size for file in files), rel=0.01)

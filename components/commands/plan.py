@@ -93,6 +93,7 @@ def measured(options: argparse.Namespace, params: "Params", samples: "Dataset") 
     splits = {split: len(samples.rows(split)) for split in SPLITS}
     rates = dict.fromkeys(settings.teachers, options.rate) if options.rate else {}
     subject = Subject(len(samples), samples.tasks, settings.teachers, settings.dtype, {}, splits, rates)
+    subject = folded(subject, settings, samples) if settings.folds > 1 else subject
     said: Said = from_store(options.probabilities, options.sample) if options.probabilities else {}
     if options.teachers is None:
         if settings.embedding:
@@ -101,6 +102,16 @@ def measured(options: argparse.Namespace, params: "Params", samples: "Dataset") 
         return subject, said
     asked, widths, speeds = from_models(options, settings, samples)
     return replace(subject, widths=widths if settings.embedding else {}, rates=rates or speeds), said or asked
+
+
+def folded(subject: "Subject", settings: "Teach", samples: "Dataset") -> "Subject":
+    """The same where copies of each teacher judge what they have not learnt from; UserError where folds do not fit."""
+    from components.data.folds import divide
+    from components.training.goals import labelled_rows
+
+    learnt = labelled_rows(samples, "train")
+    folds = divide(samples, learnt, settings.folds, settings.seed)
+    return replace(subject, folds=folds.count, learnt=len(learnt), by=folds.by)
 
 
 def from_store(path: Path, count: int) -> "Said":
@@ -184,6 +195,9 @@ def table(subject: "Subject", plans: list["Plan"], heat: float) -> Iterator[str]
     yield f"{subject.rows:,} samples, tasks {classes}, teachers {', '.join(subject.sources)}"
     for name, rate in subject.rates.items():
         yield f"{name} judges {rate:,.0f} views a second"
+    if subject.folds:
+        yield (f"teach.folds: {subject.folds} copies of each teacher are trained first, each as long as the teacher "
+               f"less 1/{subject.folds}: hours count judging alone")
     yield ""
     heats = [1.0] if heat == 1 else [1.0, heat]
     yield "".join(["       k  views      room  bytes a view     hours"]

@@ -1,7 +1,7 @@
 """The head of a store: JSON in one spelling, with a digest of itself; and how two heads differ."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,15 @@ def read_head(path: Path, name: str = HEAD) -> dict[str, Any]:
         raise UserError(f"{file} is damaged: its digest is {shown(head.get('digest'))}, and its bytes do not fit it",
                         REMEDY)
     return dict(head)
+
+
+def folds_head(count: int, seed: int, by: Sequence[str], weights: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """What the head of a store says of copies that judged what they had not learnt.
+
+    by: what stays in one fold. weights: SHA-256 of the weights of each copy by source.
+    """
+    return {"count": count, "seed": seed, "by": list(by), "weights": {name: list(of) for name, of in weights.items()},
+            "others": "mean of the probabilities of all"}
 
 
 def absent(path: Path) -> tuple[str, str]:

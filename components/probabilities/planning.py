@@ -10,7 +10,7 @@ import numpy as np
 from components.data.tasks import Task
 from components.errors import UserError
 from components.probabilities.forms import form_of
-from components.probabilities.heads import head_text
+from components.probabilities.heads import folds_head, head_text
 from components.probabilities.layout import begun_head, forms_of
 from components.probabilities.parts import SEAL
 from components.probabilities.truncation import Cost
@@ -25,7 +25,8 @@ class Subject:
     """What a store would be about.
 
     widths: of the embedding of each source, empty where none is kept. splits: rows by split. rates: views a second that
-    each source judges, empty where not known.
+    each source judges, empty where not known. folds: copies of each source, 0 for none; learnt: rows that one of the
+    copies judges, all of them the others; by: what stays in one fold.
     """
 
     rows: int
@@ -35,6 +36,13 @@ class Subject:
     widths: Mapping[str, int] = field(default_factory=dict)
     splits: Mapping[str, int] = field(default_factory=dict)
     rates: Mapping[str, float] = field(default_factory=dict)
+    folds: int = 0
+    learnt: int = 0
+    by: tuple[str, ...] = ()
+
+    def judgements(self) -> int:
+        """How often a source, or one of its copies, judges in each view."""
+        return self.learnt + (self.rows - self.learnt) * max(1, self.folds)
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,7 @@ class Plan:
 
 def plan(subject: Subject, views: int, k: int) -> Plan:
     """Size and hours of one store."""
-    judged = subject.rows * (views + 1)
+    judged = subject.judgements() * (views + 1)
     hours = sum(judged / rate for rate in subject.rates.values()) / 3600 if subject.rates else None
     return Plan(views, k, subject.dtype, predicted_bytes(subject, views, k), hours)
 
@@ -77,7 +85,9 @@ def predicted_bytes(subject: Subject, views: int, k: int) -> int:
 
 def stand_in(subject: Subject, views: int, k: int) -> dict[str, Any]:
     """A head as long as the real one."""
-    return begun_head({
+    copies = {source: [DIGEST] * subject.folds for source in subject.sources}
+    folds = {"folds": folds_head(subject.folds, 0, subject.by, copies)} if subject.folds else {}
+    return begun_head(folds | {
         "tasks": [task.to_json() for task in subject.tasks], "sources": list(subject.sources), "seed": 0,
         "views": list(range(views + 1)), "dataset": DIGEST, "augmentation": DIGEST, "code": DIGEST,
         "generator": DIGEST, "k": k, "dtype": subject.dtype, "embedding": bool(subject.widths),

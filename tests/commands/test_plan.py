@@ -52,6 +52,18 @@ def test_a_budget_in_hours_is_turned_into_views(root: Path, capsys: pytest.Captu
     assert [one["views"] for one in found["plans"]] == [6], "more views than epochs are of no use"
 
 
+def test_folds_make_everyone_judge_what_no_copy_has_learnt(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dataset = Dataset.open(root / "dataset")
+    rows, learnt = len(dataset), len(dataset.rows("train"))
+    folds = ["--rate", "100", "--set", "teach.views=1", "--set", "teach.folds=3"]
+    (only,) = planned(capsys, *folds)["plans"]
+    assert only["hours"] == pytest.approx(2 * 2 * (learnt + 3 * (rows - learnt)) / 100 / 3600)
+    assert main(["teach", "--plan", "--dataset", "dataset", *folds]) == 0
+    assert "3 copies of each teacher are trained first" in capsys.readouterr().out
+    assert main(["teach", "--plan", "--dataset", "dataset", "--set", "teach.folds=5000"]) == 1
+    assert "set teach.folds to at most" in capsys.readouterr().err
+
+
 def test_the_page_says_that_dense_is_cheaper_and_what_to_write(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["teach", "--plan", "--dataset", "dataset", "--gb", "1"]) == 0
     out = capsys.readouterr().out
