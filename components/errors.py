@@ -29,6 +29,10 @@ class UserError(Exception):
         self.remedy = remedy
 
 
+class Unfit(UserError):
+    """The data are not as the settings demand, so nothing may be learnt from them: exit code 1."""
+
+
 class UsageError(UserError):
     """The command line itself is wrong: exit code 2."""
 

@@ -2,15 +2,17 @@
 
 import csv
 import json
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote, unquote
 
+from components.cli import report
+from components.commands.outcomes import Outcome, leave, refuse_known
+from components.commands.patience import insist, patience_of
 from components.contract import load_step, run_step
-from components.errors import UserError
+from components.errors import Exit, Terminated, Unfit, UserError
 from components.settings import Params
 from components.storage import receipts
 from components.tracking.keys import flat_metrics
@@ -33,22 +35,45 @@ Ports = Mapping[str, Artifact | Sequence[Artifact]]
 def run_task(name: str, section: str, settings: str, artifacts: Ports) -> None:
     """Run a step on the artifacts given by port, and write digests and a few figures into their metadata.
 
-    settings: JSON of the part of params.yaml that the section reads. Raises what the step raises, after two plain
-    lines on stderr.
+    settings: JSON of the part of params.yaml that the section reads. A step that says to try again is tried again here.
+    What goes wrong is told in two lines on stderr and ends the process with the step's exit code; Unfit is raised.
     """
     try:
-        step = load_step(name)
-        with tempfile.TemporaryDirectory(prefix="stillhouse-") as folder:
-            paths = {port: place(artifact, Path(folder) / port) for port, artifact in artifacts.items()}
-            values = Params(json.loads(settings), "settings").section(section)
-            facts = run_step(step, values, section, paths)
-    except UserError as error:
-        print(f"stillhouse: {error.cause}\n  remedy: {error.remedy}", file=sys.stderr)
+        facts = attempt(name, section, settings, artifacts)
+    except Unfit as error:
+        leave(Outcome(section, "unfit", error.cause, error.remedy, error.exit_code))
         raise
-    for port, digest in facts["outputs"].items():
+    except UserError as error:
+        report(error.cause, error.remedy)
+        leave(Outcome(section, "failed", error.cause, error.remedy, error.exit_code))
+        raise SystemExit(int(error.exit_code)) from None
+    except Terminated:
+        report("terminated; finished work is kept", "the task goes on from there when it is started again")
+        leave(Outcome(section, "failed", "terminated", "", Exit.TERMINATED))
+        raise SystemExit(int(Exit.TERMINATED)) from None
+    leave(Outcome(section, "done", figures=described(facts["outputs"], artifacts)))
+
+
+def attempt(name: str, section: str, settings: str, artifacts: Ports) -> dict[str, Any]:
+    """Run a step as often as the environment's patience allows; its facts."""
+    refuse_known(section)
+    step = load_step(name)
+    values = Params(json.loads(settings), "settings").section(section)
+    with tempfile.TemporaryDirectory(prefix="stillhouse-") as folder:
+        paths = {port: place(artifact, Path(folder) / port) for port, artifact in artifacts.items()}
+        return insist(lambda: run_step(step, values, section, paths), patience_of())
+
+
+def described(outputs: Mapping[str, str], artifacts: Ports) -> dict[str, Any]:
+    """Write the digest and figures of every output into its metadata; those of the metrics."""
+    told: dict[str, Any] = {}
+    for port, digest in outputs.items():
         artifact = artifacts[port]
         assert not isinstance(artifact, Sequence), f"{port}: an output is one artifact"
-        artifact.metadata.update({"digest": digest} | figures(Path(artifact.path), port))
+        shown = figures(Path(artifact.path), port)
+        artifact.metadata.update({"digest": digest} | shown)
+        told |= shown if port == "metrics" else {}
+    return told
 
 
 def place(artifact: Artifact | Sequence[Artifact], folder: Path) -> Path:

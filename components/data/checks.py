@@ -16,7 +16,7 @@ from components.data.guard_worker import Limits
 from components.data.guarded import Failure, guarded
 from components.data.tasks import Task
 from components.data.verdicts import REASONS, Finding, Policies, Reason
-from components.errors import UserError
+from components.errors import Unfit
 from components.progress import progress
 
 MEASURED = ("sha256", "bytes", "width", "height", "format", "mode", "brightness", "contrast", "sharpness", "entropy",
@@ -59,14 +59,14 @@ def compared(rows: pd.DataFrame, facts: Sequence[Facts], tasks: Sequence[Task]
 
 
 def refuse(facts: Sequence[Facts], paths: Sequence[str], policies: Policies) -> None:
-    """UserError where the policy for a finding is `fail`: the counts, and the first few."""
+    """Unfit where the policy for a finding is `fail`: the counts, and the first few."""
     counts = count(facts)
     fatal = [reason for reason in REASONS if counts[reason] and policies.of(reason) == "fail"]
     if fatal:
         said = ", ".join(f"{counts[reason]} {reason}" for reason in fatal)
         named = [f"{path} ({found.reason})" for path, one in zip(paths, facts, strict=True)
                  for found in one.findings if found.reason in fatal]
-        raise UserError(f"the policy is to fail on findings, and there are {said}: {', '.join(named[:NAMED])}",
+        raise Unfit(f"the policy is to fail on findings, and there are {said}: {', '.join(named[:NAMED])}",
                         "mend or remove the files, or leave them out: validate.policy: quarantine, or "
                         f"validate.policies: {{{fatal[0]}: quarantine}}")
 
