@@ -46,7 +46,10 @@ STEPS = {
     "teach": "store what each teacher says of every sample and view",
     "distill": "train the student on what the teachers said",
     "evaluate": "measure every model on the same samples",
+    "pull": "copy the latest model of the registry here, to hold a new one against",
+    "compare": "hold the new model against the champion and say whether it may take its place",
     "export": "write the ONNX graph, check its parity, describe the model",
+    "promote": "publish the model and its export where the verdict allows it",
 }
 
 

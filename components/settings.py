@@ -31,7 +31,10 @@ SECTIONS = {
     "teach": "components.teach:Teach",
     "distill": "components.distill:Distill",
     "evaluate": "components.evaluate:Evaluate",
+    "pull": "components.pull:Pull",
+    "compare": "components.compare:Compare",
     "export": "components.export:Export",
+    "promote": "components.promote:Promote",
     "runtime": "components.runtime:Runtime",
 }
 

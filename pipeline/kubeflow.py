@@ -120,6 +120,25 @@ def confusion(task: str, dataset: Input[Dataset], plots: Input[Artifact],
 
 
 @component
+def pull(settings: str, champion: Output[Artifact]) -> None:
+    """Copy the latest model of the registry here."""
+    from components.commands.task import run_task
+
+    run_task("pull", "pull", settings, {"champion": champion})
+
+
+@component
+def compare(settings: str, dataset: Input[Dataset], model: Input[Model], champion: Input[Artifact],
+            verdict: Output[Artifact], report: Output[HTML], metrics: Output[Metrics]) -> None:
+    """Hold the new model against the champion."""
+    from components.commands.task import run_task
+
+    run_task("compare", "compare", settings,
+             {"dataset": dataset, "model": model, "champion": champion, "verdict": verdict, "report": report,
+              "metrics": metrics})
+
+
+@component
 def export(settings: str, dataset: Input[Dataset], model: Input[Model], evaluation: Input[Metrics],
            exported: Output[Model], metrics: Output[Metrics]) -> None:
     """Write the ONNX graph, check its parity, describe the model."""
@@ -145,7 +164,7 @@ def pipeline_of(source: str | None, parallelism: int) -> Any:
     @dsl.pipeline(name=NAME, description="Labelled images in; a small, calibrated, exported classifier out")  # type: ignore[untyped-decorator]
     def stillhouse(sample_settings: str, validate_settings: str, index_settings: str, teachers: list[dict[str, str]],
                    student_settings: str, teach_settings: str, distill_settings: str, evaluate_settings: str,
-                   export_settings: str) -> None:
+                   pull_settings: str, compare_settings: str, export_settings: str) -> None:
         images = images_of(source, sample_settings)
         checked = in_run(validate(settings=validate_settings, source=images))
         indexed = in_run(index(settings=index_settings, source=images, manifest=checked.outputs["manifest"]))
@@ -163,6 +182,9 @@ def pipeline_of(source: str | None, parallelism: int) -> Any:
                                     distilled=distilled.outputs["model"]))
         with dsl.ParallelFor(evaluated.outputs["Output"]) as task:
             confusion(task=task, dataset=dataset, plots=evaluated.outputs["plots"])
+        pulled = in_run(pull(settings=pull_settings)).set_caching_options(False)
+        in_run(compare(settings=compare_settings, dataset=dataset, model=distilled.outputs["model"],
+                       champion=pulled.outputs["champion"]))
         in_run(export(settings=export_settings, dataset=dataset, model=distilled.outputs["model"],
                       evaluation=evaluated.outputs["metrics"]))
 

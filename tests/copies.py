@@ -12,7 +12,7 @@ from pathlib import Path
 
 from imports import ROOT
 
-COPIED = ("components", "pipeline", "stillhouse", "dvc.yaml", ".dvcignore", ".gitignore")
+COPIED = ("components", "pipeline", "stillhouse", "registry", "dvc.yaml", ".dvcignore", ".gitignore")
 
 TINY = """\
 seed: 3
@@ -36,6 +36,7 @@ student:
 teach: {views: 12}
 distill: {temperature: 3.0, teachers: {force: true}}
 evaluate: {splits: [val, test]}
+compare: {metric: accuracy}
 export: {opset: 20}
 runtime: {threads: 1, tracking: false, checkpoint_seconds: 0.0}
 """

@@ -22,7 +22,7 @@ from components.tracking.where import parent_lock
 if TYPE_CHECKING:
     from components.tracking.mlflow_client import Server
 
-VERDICTS = ("evaluate", "export")  # the sections whose metrics the pipeline run shows as well
+VERDICTS = ("evaluate", "compare", "export")  # the sections whose metrics the pipeline run shows as well
 TICK = 1.0  # seconds between looks at the journal
 ORPHANED = 1.5  # seconds that a sender may outlive a step that was killed
 

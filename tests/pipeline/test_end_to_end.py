@@ -13,7 +13,7 @@ from PIL import Image
 
 pytestmark = pytest.mark.slow
 
-AFTER_STUDENT = ["student", "distill", "evaluate", "export"]
+AFTER_STUDENT = ["student", "distill", "evaluate", "compare", "export"]
 
 
 def test_a_second_run_does_nothing_within_three_seconds(changeable: Project) -> None:

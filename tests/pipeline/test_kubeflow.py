@@ -14,8 +14,8 @@ from pipeline.__main__ import main
 from pipeline.inputs import own_source, run_inputs, settings_json
 
 METRICS = {"validate": "validate", "index": "index", "student": "student", "teach": "teach", "distill": "distill",
-           "evaluate": "evaluate", "export": "export", "for-loop-1-iteration-0/train": "teachers.deep",
-           "for-loop-1-iteration-1/train": "teachers.broad"}
+           "evaluate": "evaluate", "compare": "compare", "export": "export",
+           "for-loop-1-iteration-0/train": "teachers.deep", "for-loop-1-iteration-1/train": "teachers.broad"}
 ARTIFACTS = {"sample/data": "data/raw", "validate/manifest": "data/manifest", "index/dataset": "data/dataset",
              "teach/probabilities": "data/probabilities", "evaluate/predictions": "data/predictions",
              "student/model": "models/student", "distill/model": "models/distilled", "export/exported": "exported",
@@ -88,7 +88,8 @@ def test_the_compiled_file_run_here_gives_what_dvc_repro_gives(finished: Project
     assert {path: (run / task / "receipt.json").read_bytes() for task, path in ARTIFACTS.items()} == finished.receipts()
     assert (run / "evaluate/report").read_bytes() == (finished.path / "reports/evaluate/report.html").read_bytes()
     assert {path.name for path in project.path.iterdir()} - {"kubeflow", ".git", ".dvc"} == {
-        "components", "pipeline", "stillhouse", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"}, "in one folder"
+        "components", "pipeline", "stillhouse", "registry", "dvc.yaml", "params.yaml", ".dvcignore",
+        ".gitignore"}, "in one folder"
     shown_in_kubeflow(run, finished)
 
 

@@ -30,10 +30,20 @@ OUTSIDE_DEPENDENCIES = {
 # Inputs that one side alone connects, each with the reason.
 ONLY_IN_KUBEFLOW = {
     ("index", "source", "sample", "data"): "a pod must be handed the images; in DVC the manifest binds them by digest",
+    ("compare", "champion", "pull", "champion"): "a pod must be handed the champion; here the registry is a folder",
 }
+# Paths that no stage writes.
+GIVEN = {"registry/latest.json": "the user publishes models; that makes `compare` stale, as it should"}
 TASKS_ONLY_IN_KUBEFLOW = {
     "confusion": "matrices in Kubeflow's own form; `dvc plots` draws them from reports/evaluate/plots",
 }
+# Steps that are no stage of dvc.yaml, each with the reason.
+STEPS_WITHOUT_STAGE = {
+    "pull": "brings the champion of a registry elsewhere into a pod; here the registry is a folder of the project",
+    "promote": "changes what is served: on a laptop a person does it, with `stillhouse publish`",
+}
+# Steps that are not in the Kubeflow pipeline.
+STEPS_WITHOUT_TASK = {"promote": "is to be added"}
 
 
 Edges = set[tuple[str, str, str, str]]
@@ -214,6 +224,8 @@ def dvc_edges() -> Edges:
     for name, stage in stages().items():
         inputs = stage.of_kind("input", "inputs") | ({"source": raw()} if name == "validate" else {})
         for port, path in inputs.items():
+            if path in GIVEN:
+                continue
             owners = {owner for out, owner in written.items() if out == path or Path(path) in Path(out).parents}
             assert len(owners) == 1, f"{name}.{port}"
             edges |= {(name.partition("@")[0], port, *owner) for owner in owners}
@@ -272,8 +284,9 @@ def test_kubeflow_connects_the_steps_as_dvc_does(compiled: dict[str, Any]) -> No
 
 
 def test_kubeflow_has_the_stages_of_dvc_as_tasks(compiled: dict[str, Any]) -> None:
-    assert set(task_components(compiled)) - set(TASKS_ONLY_IN_KUBEFLOW) == {name.partition("@")[0] for name in stages()}
-    assert set(STEPS) <= set(task_components(compiled))
+    tasks = set(task_components(compiled)) - set(TASKS_ONLY_IN_KUBEFLOW)
+    assert tasks - set(STEPS_WITHOUT_STAGE) == {name.partition("@")[0] for name in stages()}
+    assert set(STEPS) - set(STEPS_WITHOUT_TASK) <= tasks
 
 
 def test_the_components_have_the_ports_of_the_steps(compiled: dict[str, Any]) -> None:
@@ -292,7 +305,7 @@ def test_every_wrapper_hands_each_artifact_on_under_its_own_name() -> None:
     tree = ast.parse((ROOT / "pipeline/kubeflow.py").read_text())
     called = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     calls = [call for call in called if getattr(call.func, "id", "") == "run_task"]
-    assert len(calls) == len(STEPS) + 1  # train has two wrappers
+    assert len(calls) == len(STEPS) - len(STEPS_WITHOUT_TASK) + 1  # train has two wrappers
     for call in calls:
         artifacts = call.args[3]
         assert isinstance(artifacts, ast.Dict)

@@ -1,0 +1,49 @@
+"""The step `compare`: the new model held against the one that serves, on the same samples."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from components.contract import Input, Output
+from components.evaluation.gate_settings import Rule
+from components.runtime import Runtime, SharedRuntime
+from components.settings import Seed
+
+
+class Compare(Rule):
+    """When a new model may take the place of the one that serves: both judge the same samples."""
+
+    seed: Seed = 0
+    runtime: SharedRuntime = Runtime()
+
+
+def compare(settings: Compare, /, *, dataset: Input, model: Input, champion: Input, verdict: Output, report: Output,
+            metrics: Output) -> None:
+    """Hold the new model against the latest of a registry and say whether it may take its place."""
+    from components.deployment.champion import champion_of
+    from components.evaluation.gate_page import page
+    from components.evaluation.gate_table import flat, headline
+    from components.evaluation.gating import Question, judged
+    from components.storage.receipts import digest
+    from components.training.devices import pick_device, use_threads
+
+    use_threads(settings.runtime.threads)
+    device, found = pick_device(settings.runtime.device), champion_of(champion)
+    question = Question(dataset, model, found[1] if found else None, settings, settings.seed)
+    answer = judged(question, device)
+    told = answer.to_json() | {"dataset": digest(dataset), "model": digest(model),
+                               "champion": found[0] if found else None,
+                               "rule": settings.model_dump(mode="json", exclude={"runtime"})}
+    for note in answer.notes:
+        print(f"warning: {note}", file=sys.stderr)
+    print(headline(told), file=sys.stderr)
+    write_json(verdict, told)
+    write_json(metrics, flat(told))
+    report.write_text(page(told, answer), encoding="utf-8")
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write JSON in its one spelling."""
+    text = json.dumps(values, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,86 @@
+"""A candidate becomes the latest model of a registry, or is refused with the reason."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.deployment import registry
+from components.errors import TryAgain, UserError
+from components.storage import receipts
+from components.storage.places import Place
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A sealed model, the export of it and the verdict on it (None: none was asked for), as they lie here."""
+
+    model: Path
+    exported: Path | None
+    verdict: dict[str, Any] | None
+
+
+def publish(place: Place, candidate: Candidate, tag: str = "", force: bool = False) -> str:
+    """Publish a candidate, make it the latest and return its digest; again, it changes nothing.
+
+    force: whatever the verdict says. Raises UserError where the candidate does not fit together or may not be
+    promoted, TryAgain where another promotion was faster.
+    """
+    digest = receipts.digest(candidate.model)
+    refuse_foreign(candidate, digest)
+    before = registry.latest(place)
+    if before.digest != digest:
+        refuse_verdict(candidate.verdict, before.digest, force)
+    for part, folder in (("model", candidate.model), ("export", candidate.exported)):
+        if folder is not None:
+            registry.store(place, digest, part, folder)
+    if tag:
+        registry.point(place, f"tags/{tag}.json", digest, None, place.read(f"tags/{tag}.json")[1])
+    if before.digest != digest:
+        advance(place, digest, before)
+    return digest
+
+
+def advance(place: Place, digest: str, before: registry.Latest) -> None:
+    """Make a published model the latest, if the latest is still the one that it was held against."""
+    try:
+        registry.point(place, registry.LATEST, digest, before.digest, before.version)
+    except TryAgain:
+        now = registry.latest(place).digest
+        if now == digest:
+            return
+        raise TryAgain(f"{place.name}: another promotion was faster: the latest is now {(now or 'none')[:12]}, not "
+                       f"{(before.digest or 'none')[:12]}", "hold the model against the new champion: dvc repro "
+                       "compare (or pull and compare), then publish again") from None
+
+
+def refuse_foreign(candidate: Candidate, digest: str) -> None:
+    """UserError where export or verdict are of another model."""
+    if candidate.exported is not None:
+        made_from = receipts.read(candidate.exported).inputs.get("model", "")
+        if made_from != digest:
+            raise UserError(f"{candidate.exported} was made from model {made_from[:12] or 'unknown'}; "
+                            f"{candidate.model} is {digest[:12]}", "make it again: dvc repro export")
+    if candidate.verdict is not None:
+        if not {"model", "champion", "promote", "verdict", "reasons"} <= candidate.verdict.keys():
+            raise UserError("the verdict is not one that `compare` wrote", "make it again: dvc repro compare")
+        if (judged := candidate.verdict["model"]) != digest:
+            raise UserError(f"the verdict is on model {judged[:12]}; {candidate.model} is {digest[:12]}",
+                            "make it again: dvc repro compare")
+
+
+def refuse_verdict(verdict: dict[str, Any] | None, champion: str | None, force: bool) -> None:
+    """UserError where the verdict forbids promotion, or is not about the champion of now; forced, a warning."""
+    cause = ""
+    if verdict is None:
+        cause = "there is no verdict on this model"
+    elif verdict["champion"] != champion:
+        names = [(one or "none")[:12] for one in (verdict["champion"], champion)]
+        cause = f"the verdict is against champion {names[0]}; the latest of the registry is now {names[1]}"
+    elif not verdict["promote"]:
+        cause = f"the verdict is {verdict['verdict']}: {'; '.join(verdict['reasons'])}"
+    if cause and not force:
+        raise UserError(cause, "make it anew where the champion has changed (dvc repro compare); to publish against "
+                        "it: promote.force in params.yaml, or --force")
+    if cause:
+        print(f"warning: {cause}; published all the same (force)", file=sys.stderr)
