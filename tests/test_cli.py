@@ -60,7 +60,7 @@ def test_no_step_loads_torch_before_it_runs() -> None:
       "--metrics", "e"], 1, "nowhere.yaml cannot be read"),
     (["index", "--manifest", "a", "--dataset", "b", "--metrics", "c"], 1, "does not exist; expected the"),
     (["train", "studnet", "--dataset", "a", "--model", "b", "--metrics", "c", "--curves", "d"], 1,
-     "studnet is not a section; expected one of data, "),
+     "studnet is not a section; expected one of compare, data, "),
     (["train", "index", "--dataset", "a", "--model", "b", "--metrics", "c", "--curves", "d"], 2,
      "train cannot read section index"),
 ])
