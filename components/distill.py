@@ -132,7 +132,8 @@ def objective_of(settings: Distill, samples: "Dataset", targets: "Targets", rank
     from components.training.goals import losses_of
     from components.training.step import size_of
 
-    for note in [*(targets.asked.choir.notes if targets.asked.choir else ()), *targets.notes, *notes_of(settings)]:
+    for note in [*(targets.asked.choir.notes if targets.asked.choir else ()), *targets.notes,
+                 *notes_of(settings), *silent_tasks(settings, targets.asked.choir)]:
         print(f"warning: distill: {note}", file=sys.stderr)
     imitation = IMITATIONS[settings.loss](Manner(settings.dkd, settings.dist, ranks))
     losses = losses_of(settings.student, samples, "distilled", ranks)
@@ -143,6 +144,16 @@ def objective_of(settings: Distill, samples: "Dataset", targets: "Targets", rank
     width = width_of(recipe.model, size_of(recipe, recipe.epochs - 1, samples.size))
     maps = projections(targets.widths(), width, settings.seed)
     return likened(objective, Seen(targets.embeddings, maps), settings.embedding)
+
+
+def silent_tasks(settings: Distill, choir: "Choir | None") -> list[str]:
+    """A word on tasks without a teacher beside tasks with one, where soft targets are scaled up."""
+    heat = settings.shares()[0]
+    silent = [task for task, voices in choir.voices.items() if not voices] if choir else []
+    if not silent or heat == 1:
+        return []
+    return [f"soft targets of the other tasks count {heat:g} squared: if {', '.join(silent)} falls behind the plain "
+            "student, set distill.temperature to 1, or hear the teachers (distill.teachers.force)"]
 
 
 def notes_of(settings: Distill) -> list[str]:

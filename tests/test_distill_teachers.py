@@ -90,6 +90,18 @@ def test_without_force_a_student_that_none_beats_is_refused_with_the_remedy(
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.parametrize("heat", [3.0, 1.0])
+def test_a_task_that_nobody_speaks_of_beside_scaled_soft_targets_is_said(
+        artifacts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+        heat: float) -> None:
+    monkeypatch.chdir(tmp_path)
+    heard = distilled(artifacts, tmp_path, "distill.teachers.tasks={trim: {wise: 0, dull: 0}}",
+                      f"distill.temperature={heat}")
+    assert heard["kind"] and not heard["trim"]
+    said = "soft targets of the other tasks count 3 squared: if trim falls behind the plain student"
+    assert (said in capsys.readouterr().err) == (heat > 1)
+
+
 def batch(rows: list[int], view: int) -> Batch:
     return Batch(np.array(rows), np.full(len(rows), view), torch.zeros(len(rows)), {}, torch.ones(len(rows)))
 
