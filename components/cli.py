@@ -29,6 +29,7 @@ STEPS_NOTE = "steps (settings come from params.yaml, artifacts from the options)
 
 # Commands that are no steps: name -> (module with `arguments(parser)` and `command(options)`, one line of help).
 COMMANDS = {
+    "init": ("components.commands.init", "make a repository of your own for your images, or upgrade it"),
     "trace": ("components.commands.trace", "walk from an artifact back to the images it was made from"),
     "summary": ("components.commands.summary", "print the table of the trained models, or the structure of one"),
     "profile": ("components.commands.profile", "tell the size, work and speed of networks beside each other"),
@@ -153,7 +154,7 @@ def run_command(name: str, entry: tuple[str, str], rest: list[str]) -> int:
 
 def run_from_line(name: str, rest: list[str]) -> int:
     """Run a step from command-line arguments."""
-    from components import contract
+    from components import contract, pin
     from components.settings import Params
     from components.signals import die_with_parent
 
@@ -161,6 +162,7 @@ def run_from_line(name: str, rest: list[str]) -> int:
     options = step_parser(step).parse_args(rest)
     params = Params.load(options.params, options.set)
     section = getattr(options, "section", None) or name
+    pin.refuse_other_code(options.params.parent, section)
     if step.settings is not type(params.section(section)):
         raise UsageError(f"{name} cannot read section {section}", f"expected {step.sections()}")
     if "DVC_STAGE" in os.environ:

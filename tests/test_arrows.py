@@ -12,7 +12,8 @@ ROOMS = sorted(path.parent.name for path in (ROOT / "components").glob("*/__init
 LIBRARY_ROOMS = [room for room in ROOMS if room not in ("commands", "storage", "tracking")]
 
 # What stands in components/ and is neither a step nor a room.
-SHELL = {"components.cli", "components.contract", "components.__main__", "components.crew", "components.worker"}
+SHELL = {"components.cli", "components.contract", "components.__main__", "components.crew", "components.worker",
+         "components.pin"}
 
 # The one importer of each library: a module or a package.
 IMPORTERS = {
