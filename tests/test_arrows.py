@@ -17,7 +17,8 @@ SHELL = {"components.cli", "components.contract", "components.__main__", "compon
 
 # The one importer of each library: a module or a package.
 IMPORTERS = {
-    "kfp": "pipeline/kubeflow.py",
+    "kfp": "pipeline/kubeflow",
+    "kubernetes": "components/commands/cluster_api.py",
     "mlflow": "components/tracking",
     "boto3": "components/storage",
     "torch.distributed": "components/training/ranks",

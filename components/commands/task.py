@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote
 from components.cli import report
 from components.commands.outcomes import Outcome, leave, refuse_known
 from components.commands.patience import insist, patience_of
+from components.commands.trainjob import plan_of, run_in_trainjob
 from components.contract import load_step, run_step
 from components.errors import Exit, Terminated, Unfit, UserError
 from components.settings import Params
@@ -55,12 +56,14 @@ def run_task(name: str, section: str, settings: str, artifacts: Ports) -> None:
 
 
 def attempt(name: str, section: str, settings: str, artifacts: Ports) -> dict[str, Any]:
-    """Run a step as often as the environment's patience allows; its facts."""
+    """Run a step as often as the environment's patience allows, here or in a TrainJob; its facts."""
     refuse_known(section)
-    step = load_step(name)
-    values = Params(json.loads(settings), "settings").section(section)
+    step, params, plan = load_step(name), Params(json.loads(settings), "settings"), plan_of()
+    values = params.section(section)
     with tempfile.TemporaryDirectory(prefix="stillhouse-") as folder:
         paths = {port: place(artifact, Path(folder) / port) for port, artifact in artifacts.items()}
+        if plan is not None:
+            return insist(lambda: run_in_trainjob(step, params, section, paths, plan), patience_of())
         return insist(lambda: run_step(step, values, section, paths), patience_of())
 
 
