@@ -12,8 +12,17 @@ CANDIDATES := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
+# The image is called by its commit; one that is not all committed says so, and is then refused by `submit`.
+DOCKER ?= docker
+DIRTY = $(if $(shell git status --porcelain),true,false)
+IMAGE ?= stillhouse:$(shell git rev-parse HEAD)$(if $(filter true,$(DIRTY)),-dirty)
+BASE ?= python:3.11-slim
+NETWORK ?= default
+SECRETS = $(if $(CERTIFICATES),--secret id=ca$(comma)src=$(CERTIFICATES)) $(if $(PIP_CONF),--secret id=pip$(comma)src=$(PIP_CONF))
+comma := ,
+
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow lint types lock mlflow schema compile run-local wheel clean
+.PHONY: help run test test-slow lint types lock mlflow schema compile run-local wheel image image-test clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +82,15 @@ run-local: $(VENV)/.installed  ## compile the Kubeflow pipeline and run that fil
 
 wheel: $(VENV)/.installed  ## build dist/stillhouse-*.whl; the same commit gives the same bytes
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) pip wheel -q . --no-build-isolation --no-deps -w dist
+
+image:  ## build the image (IMAGE=, BASE=, NETWORK=, CERTIFICATES=FILE, PIP_CONF=FILE)
+	DOCKER_BUILDKIT=1 $(DOCKER) build --network=$(NETWORK) --tag $(IMAGE) --file infra/Dockerfile $(SECRETS) \
+		--build-arg BASE=$(BASE) --build-arg REVISION=$(shell git rev-parse HEAD) --build-arg DIRTY=$(DIRTY) \
+		--build-arg LOCK=sha256:$(shell sha256sum requirements.lock | cut -d' ' -f1) \
+		--build-arg VERSION=$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) .
+
+image-test: $(VENV)/.installed-dev  ## build the image and run the whole pipeline in containers of it
+	pytest -q -m slow tests/infra/test_image_in_containers.py
 
 clean:  ## remove what tests and builds leave; data, models, reports and .venv stay
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

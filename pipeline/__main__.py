@@ -10,7 +10,8 @@ from pathlib import Path
 from components.cli import Parser, guarded, report
 from components.errors import Exit
 from components.settings import Params
-from pipeline.inputs import own_source, run_inputs
+from pipeline.containers import refuse_failures, started_with
+from pipeline.inputs import own_source, put, run_inputs
 
 # Commands in modules of their own: name -> (module with `arguments(parser)` and `command(options)`, one line of help).
 COMMANDS: dict[str, tuple[str, str]] = {}
@@ -38,6 +39,8 @@ def parser() -> argparse.ArgumentParser:
     running = commands.add_parser("run-local", help="compile, then run the compiled file on this machine")
     running.add_argument("--output-folder", type=Path, default=Path(".stillhouse/kubeflow"), metavar="FOLDER",
                          help="where artifacts go (default: .stillhouse/kubeflow)")
+    running.add_argument("--runner", choices=("process", "docker"), default="process",
+                         help="where tasks run: in processes, or in containers of the image (default: process)")
     running.set_defaults(run=run_command)
     for command, parallelism in ((compiling, 0), (running, 1)):
         command.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE",
@@ -79,10 +82,14 @@ def run_command(options: argparse.Namespace) -> int:
     root = options.output_folder.absolute()
     here = [f"runtime.reports={root / 'reports'}", f"runtime.work={root / 'work'}", f"runtime.cache={root / 'cache'}"]
     compiled = root / "pipeline.yaml"
-    write_pipeline(Params.load(options.params, [*here, *options.set]), compiled, options.parallelism)
+    params = Params.load(options.params, [*here, *options.set])
+    name_registry_whole(params)
+    write_pipeline(params, compiled, options.parallelism)
     os.environ.setdefault("STILLHOUSE_RUN", f"kubeflow {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())}")
+    containers = started_with(root, params, os.environ) if options.runner == "docker" else None
     try:
-        folder = run_here(compiled, root)
+        folder = run_here(compiled, root, containers)
+        refuse_failures(root)
     except RuntimeError as error:
         report(f"the run of {compiled} failed: {error}", "the failed task's own words are above")
         return Exit.USER
@@ -90,6 +97,13 @@ def run_command(options: argparse.Namespace) -> int:
     # Not print: kfp.local replaces it while tasks run, and with parallel tasks does not always put it back.
     sys.stdout.write(f"{metrics}artifacts: {folder}\nreport:    {folder / 'evaluate' / 'report'}\n")
     return Exit.OK
+
+
+def name_registry_whole(params: Params) -> None:
+    """Tasks may run in another working folder."""
+    registry = str(params.setting("promote.registry"))
+    if "://" not in registry:
+        put(params.values, "promote.registry", str(Path(registry).absolute()))
 
 
 if __name__ == "__main__":

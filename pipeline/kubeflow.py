@@ -203,13 +203,15 @@ def in_run(task: Any) -> Any:
     return kubernetes.use_field_path_as_env(task, "KFP_RUN_ID", "metadata.labels['pipeline/runid']")
 
 
-def run_here(compiled: Path, root: Path) -> Path:
-    """Run a compiled pipeline in processes of this machine and return the folder of its tasks' artifacts.
+def run_here(compiled: Path, root: Path, containers: dict[str, Any] | None = None) -> Path:
+    """Run a compiled pipeline on this machine and return the folder of its tasks' artifacts.
 
+    containers: what Docker's SDK is told to run the tasks in containers of their image, None to run them in processes.
     Raises RuntimeError where a task failed; its own words are above on the output.
     """
     earlier = set(root.glob(f"{NAME}-*"))
-    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(root))
+    runner = local.SubprocessRunner(use_venv=False) if containers is None else local.DockerRunner(**containers)
+    local.init(runner, pipeline_root=str(root))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "You may be attemping", RuntimeWarning)  # the image is this environment
         load_component_from_file(str(compiled))()
