@@ -32,6 +32,8 @@ COMMANDS = {
     "init": ("components.commands.init", "make a repository of your own for your images, or upgrade it"),
     "trace": ("components.commands.trace", "walk from an artifact back to the images it was made from"),
     "summary": ("components.commands.summary", "print the table of the trained models, or the structure of one"),
+    "publish": ("components.commands.publish", "make a model that passed the gate the latest of a registry"),
+    "pull-model": ("components.commands.pull_model", "copy a published model here, or tell what is published"),
     "profile": ("components.commands.profile", "tell the size, work and speed of networks beside each other"),
     "track": ("components.commands.track", "send to MLflow what was kept while it was away"),
     "audit": ("components.commands.audit", "rank the given labels that models doubt"),

@@ -3,18 +3,21 @@
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from components.contract import Input, Output
+from pydantic import Field
+
+from components.contract import Input, Output, work_folder
 from components.evaluation.gate_settings import Rule
 from components.runtime import Runtime, SharedRuntime
-from components.settings import Seed
+from components.settings import From, Seed
 
 
 class Compare(Rule):
     """When a new model may take the place of the one that serves: both judge the same samples."""
 
     seed: Seed = 0
+    registry: Annotated[str, From("promote.registry"), Field(exclude=True)] = "registry"
     runtime: SharedRuntime = Runtime()
 
 
@@ -25,16 +28,18 @@ def compare(settings: Compare, /, *, dataset: Input, model: Input, champion: Inp
     from components.evaluation.gate_page import page
     from components.evaluation.gate_table import flat, headline
     from components.evaluation.gating import Question, judged
+    from components.storage.places import place_of
     from components.storage.receipts import digest
     from components.training.devices import pick_device, use_threads
 
     use_threads(settings.runtime.threads)
-    device, found = pick_device(settings.runtime.device), champion_of(champion)
+    device = pick_device(settings.runtime.device)
+    found = champion_of(champion, place_of(settings.registry), work_folder() / "champion")
     question = Question(dataset, model, found[1] if found else None, settings, settings.seed)
     answer = judged(question, device)
     told = answer.to_json() | {"dataset": digest(dataset), "model": digest(model),
                                "champion": found[0] if found else None,
-                               "rule": settings.model_dump(mode="json", exclude={"runtime"})}
+                               "rule": settings.model_dump(mode="json", exclude={"runtime", "registry"})}
     for note in answer.notes:
         print(f"warning: {note}", file=sys.stderr)
     print(headline(told), file=sys.stderr)

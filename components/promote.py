@@ -14,7 +14,7 @@ class Promote(Settings):
     """Where models are published; the same folder or address is asked for the champion."""
 
     registry: str = Field("registry", description="folder, or s3://bucket/prefix")
-    tag: str = Field("", pattern=r"^$|^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="name that is moved to the model")
+    tag: str = Field("", description="name that is moved to the model as well; empty: none")
     force: bool = Field(False, description="publish whatever the verdict is")
     runtime: SharedRuntime = Runtime()
 

@@ -36,6 +36,7 @@ def crown(root: Path, folder: Path) -> str:
 
 def compared(root: Path, champion: str = "registry/latest.json", **changes: object) -> dict[str, Any]:
     runtime = Runtime(tracking=False, threads=1, device="cpu", work=str(root / "work"), reports=str(root / "reports"))
+    changes = {"registry": str(root / "registry")} | changes
     run_step(load_step("compare"), Compare(runtime=runtime, **changes), "compare", {
         "dataset": root / "dataset", "model": root / "model", "champion": root / champion,
         "verdict": root / "verdict.json", "report": root / "report.html", "metrics": root / "metrics.json"})
@@ -87,6 +88,6 @@ def test_a_damaged_champion_is_refused_by_name(root: Path) -> None:
 
 def test_a_champion_that_is_not_here_is_refused_with_what_to_type(root: Path) -> None:
     (root / "registry" / "latest.json").write_text(json.dumps({"digest": "ab" * 32, "previous": None}))
-    with pytest.raises(UserError, match="names model abababababab, which is not in") as caught:
+    with pytest.raises(UserError, match="names model abababababab, which is neither in") as caught:
         compared(root)
     assert "stillhouse pull-model" in caught.value.remedy

@@ -1,5 +1,6 @@
 """A candidate becomes the latest model of a registry, or is refused with the reason."""
 
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ def publish(place: Place, candidate: Candidate, tag: str = "", force: bool = Fal
     promoted, TryAgain where another promotion was faster.
     """
     digest = receipts.digest(candidate.model)
+    refuse_tag(tag)
     refuse_foreign(candidate, digest)
     before = registry.latest(place)
     if before.digest != digest:
@@ -34,11 +36,19 @@ def publish(place: Place, candidate: Candidate, tag: str = "", force: bool = Fal
     for part, folder in (("model", candidate.model), ("export", candidate.exported)):
         if folder is not None:
             registry.store(place, digest, part, folder)
-    if tag:
-        registry.point(place, f"tags/{tag}.json", digest, None, place.read(f"tags/{tag}.json")[1])
     if before.digest != digest:
         advance(place, digest, before)
+    if tag:
+        name = f"tags/{tag}.json"
+        registry.point(place, name, digest, None, place.read(name)[1])
     return digest
+
+
+def refuse_tag(tag: str) -> None:
+    """UserError for a tag that means something else already, or makes no file name."""
+    if tag in ("latest", "previous") or not re.fullmatch(r"$|[A-Za-z0-9][A-Za-z0-9._-]{0,63}", tag):
+        raise UserError(f"{tag} cannot be a tag", "use up to 64 letters, digits, dots, underscores and hyphens, but "
+                        "not latest or previous")
 
 
 def advance(place: Place, digest: str, before: registry.Latest) -> None:
@@ -84,3 +94,18 @@ def refuse_verdict(verdict: dict[str, Any] | None, champion: str | None, force: 
                         "it: promote.force in params.yaml, or --force")
     if cause:
         print(f"warning: {cause}; published all the same (force)", file=sys.stderr)
+
+
+def roll_back(place: Place, which: str = "previous") -> str:
+    """Make a model that is published the latest again, and return its digest; the latest of now is then the previous.
+
+    Raises UserError where there is none, or it is no longer what was published.
+    """
+    digest, before = registry.chosen(place, which), registry.latest(place)
+    if digest is None:
+        raise UserError(f"{place.name} has no {which} model to go back to", "stillhouse pull-model --list tells what "
+                        "is there")
+    registry.check(place, digest)
+    if digest != before.digest:
+        registry.point(place, registry.LATEST, digest, before.digest, before.version)
+    return digest

@@ -9,10 +9,12 @@ What is published never changes. A receipt is stored behind all files that it na
 latest.json is replaced when everything else is there and proved.
 """
 
+import hashlib
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from components.errors import UserError
@@ -79,28 +81,56 @@ def store(place: Place, digest: str, part: str, folder: Path) -> None:
         raise UserError(f"{place.name}: model {digest[:12]} is published with another {part}, {there[:12]}; what is "
                         "published never changes", "publish another model, or go on with the one that is there")
     for name, expected in [*receipts.read(folder).files.items(), (receipts.NAME, own)]:
-        if place.digest(f"{base}/{name}") != expected:
-            place.put(f"{base}/{name}", folder / name)
-            if place.digest(f"{base}/{name}") != expected:
-                raise UserError(f"{place.name}/{base}/{name} is not what was stored there", "look at that disk or "
-                                "bucket, then publish again")
+        put_proved(place, f"{base}/{name}", folder / name, expected)
+
+
+def put_proved(place: Place, name: str, source: Path, expected: str) -> None:
+    """Keep a file whose digest is known, unless it is there; a damaged one is replaced with a warning."""
+    before = place.digest(name)
+    if before == expected:
+        return
+    if before:
+        print(f"warning: {place.name}/{name} was damaged and is replaced", file=sys.stderr)
+    place.put(name, source)
+    if place.digest(name) != expected:
+        raise UserError(f"{place.name}/{name} is not what was stored there", "look at that disk or bucket, then "
+                        "publish again")
 
 
 def fetch(place: Place, digest: str, part: str, target: Path) -> bool:
-    """Copy a part of a model into a new folder and verify it; False where the model has no such part."""
-    base = f"models/{digest}/{part}/"
-    names = place.names(base)
-    if f"{base}{receipts.NAME}" not in names:
+    """Copy a part of a model into a folder and verify it; False where the model has no such part.
+
+    Only files that the receipt names are copied, it behind them; the receipt must be the one that was published.
+    """
+    base = f"models/{digest}/{part}"
+    content, _ = place.read(f"{base}/{receipts.NAME}")
+    if not content:
         return False
-    for name in names:
-        file = target / name.removeprefix(base)
+    files, made_from = receipt_of(content, f"{place.name}/{base}")
+    if digest not in ((hashlib.sha256(content).hexdigest(),) if part == "model" else (made_from,)):
+        raise UserError(f"{place.name}/{base} is of another model than {digest[:12]}", "publish it again")
+    for name in files:
+        file = target / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        place.get(name, file)
-    found = receipts.verify(target)
-    if part == "model" and found != digest:
-        raise UserError(f"{place.name}: model {digest[:12]} has the digest {found[:12]}", "publish it again")
+        place.get(f"{base}/{name}", file)
+    (target / receipts.NAME).write_bytes(content)
+    receipts.verify(target)
     atomic.flush(target)
     return True
+
+
+def receipt_of(content: bytes, what: str) -> tuple[dict[str, str], str]:
+    """Files of a published receipt, and the model that it was made from; UserError for one that is none of ours."""
+    try:
+        found = json.loads(content)
+        files, made_from = dict(found["files"]), str(found["inputs"].get("model", ""))
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise UserError(f"{what}/{receipts.NAME} is damaged", "publish the model again") from None
+    for name in files:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise UserError(f"{what}/{receipts.NAME} names {name}, which leads out of its folder",
+                            "do not use this registry before you know who wrote that")
+    return files, made_from
 
 
 def published(place: Place) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -110,3 +140,44 @@ def published(place: Place) -> Iterator[tuple[str, tuple[str, ...]]]:
         parts = tuple(part for part in PARTS if f"models/{digest}/{part}/{receipts.NAME}" in names)
         if "model" in parts:
             yield digest, parts
+
+
+def tags(place: Place) -> dict[str, str]:
+    """The digest that each tag names."""
+    found = {}
+    for name in place.names("tags/"):
+        content, _ = place.read(name)
+        found[name.removeprefix("tags/").removesuffix(".json")] = pointed(content, f"{place.name}/{name}")["digest"]
+    return found
+
+
+def chosen(place: Place, which: str) -> str | None:
+    """The digest that a word means: latest, previous, a tag, or the beginning of a digest; None: nothing is published.
+
+    Raises UserError for a word that means nothing there, or several models.
+    """
+    if which in ("latest", "previous"):
+        found = latest(place)
+        return found.digest if which == "latest" else found.previous
+    if which in (named := tags(place)):
+        return named[which]
+    known = [digest for digest, _ in published(place) if digest.startswith(which)]
+    if len(known) == 1:
+        return known[0]
+    cause = f"{len(known)} models of {place.name} begin with" if known else f"{place.name} has no model or tag called"
+    raise UserError(f"{cause} {which}", "stillhouse pull-model --list tells what is there")
+
+
+def check(place: Place, digest: str) -> None:
+    """UserError where a published model is not there whole, or a file of it is not what was published."""
+    parts = dict(published(place)).get(digest, ())
+    if not parts:
+        raise UserError(f"{place.name}: model {digest[:12]} is not there whole", "publish it again")
+    for part in parts:
+        base = f"models/{digest}/{part}"
+        content, _ = place.read(f"{base}/{receipts.NAME}")
+        own = digest if part == "model" else hashlib.sha256(content).hexdigest()
+        files, _ = receipt_of(content, f"{place.name}/{base}")
+        for name, expected in (files | {receipts.NAME: own}).items():
+            if place.digest(f"{base}/{name}") != expected:
+                raise UserError(f"{place.name}/{base}/{name} was changed after it was published", "publish it again")
