@@ -258,6 +258,7 @@ def crash_at(at: int, work: Callable[[], object]) -> int:
     os._exit(0)
 
 
+@pytest.mark.slow
 def test_killed_at_any_write_the_latest_is_the_old_model_or_the_new_one_whole(tmp_path: Path, place: Folder) -> None:
     first = publish(place, candidate(tmp_path, "one"))
     shutil.copytree(place.path, tmp_path / "start")
@@ -279,6 +280,7 @@ def test_killed_at_any_write_the_latest_is_the_old_model_or_the_new_one_whole(tm
     assert code == 0 and len(seen) > 30 and set(seen) == {first, second}
 
 
+@pytest.mark.slow
 def test_killed_at_any_write_a_pulled_folder_is_whole_or_not_there(tmp_path: Path, place: Folder) -> None:
     digest, target = publish(place, candidate(tmp_path, "one")), tmp_path / "here" / "champion"
     for at in range(1, 200):
