@@ -38,12 +38,21 @@ def test_commands_of_ours_name_what_there_is(page: str, command: str) -> None:
     _, name, *rest = [word for word in shlex.split(command) if word != "..."]
     if name == "STEP" or name.startswith("-"):
         return
+    if name == "pipeline":
+        return of_the_pipeline(rest)
     plans = name in cli.PLANS and "--plan" in rest
     parser = parser_of(name, plans)
     rest = [word for word in rest if not (plans and word == "--plan")]
     if "--help" not in rest:
         options = parser.parse_args(rest)
         Params.load(ROOT / "params.yaml", getattr(options, "set", None) or [])
+
+
+def of_the_pipeline(rest: list[str]) -> None:
+    from pipeline.__main__ import parser
+
+    if rest and "--help" not in rest:
+        parser().parse_args(rest)
 
 
 def parser_of(name: str, plans: bool) -> argparse.ArgumentParser:
@@ -71,7 +80,9 @@ def test_settings_that_are_given_to_dvc_exist(page: str, command: str) -> None:
     for setting in given:
         path = setting.partition("=")[0]
         assert path.startswith("+") != has(values, path.lstrip("+")), f"{page}: DVC adds no key without a plus: {path}"
-    Params.load(ROOT / "params.yaml", [setting.lstrip("+") for setting in given])
+    grid = "--queue" in words  # where commas part values that are tried one after another
+    chosen = [setting.lstrip("+").partition(",")[0] if grid else setting.lstrip("+") for setting in given]
+    Params.load(ROOT / "params.yaml", chosen)
 
 
 def has(values: object, path: str) -> bool:

@@ -11,13 +11,14 @@ from typing import Any
 from components import pin
 from components.commands.schema import json_schema, page
 from components.data.settings import Data
+from components.deployment.registry import LATEST, pointer
 from components.settings import Params
 from components.strict_yaml import parse_yaml
 
 TEMPLATES = Path(__file__).with_name("own")
 DRAWN = "sample"  # the stage and section of the embedded images
 WORKFLOW = ".github/workflows/retrain.yaml"
-COPIED = (".dvcignore", "infra/kubeflow.yaml", "registry/latest.json")  # as they are; those that there are
+COPIED = (".dvcignore", "infra/kubeflow.yaml")  # as they are
 HEADER = """\
 # The pipeline, made by `stillhouse init` from Stillhouse's own. Values stand in params.yaml, and only `validate`
 # watches the raw images: the manifest it writes names each by digest. The code of each stage is a digest in
@@ -48,8 +49,7 @@ class Choice:
 
 def contents(choice: Choice) -> dict[str, str]:
     """Every file of a repository but the lock, by its path there."""
-    files = {name: (pin.HOME / name).read_text(encoding="utf-8") for name in COPIED if (pin.HOME / name).is_file()}
-    return files | {
+    return {name: (pin.HOME / name).read_text(encoding="utf-8") for name in COPIED} | {
         "params.yaml": params_text(choice),
         "dvc.yaml": dvc_text(choice),
         "requirements.txt": f"stillhouse=={pin.version()}\n",
@@ -59,6 +59,7 @@ def contents(choice: Choice) -> dict[str, str]:
         ".gitignore": ignored(choice),
         ".dvc/.gitignore": IGNORED_BY_DVC,
         ".dvc/config": dvc_config(choice),
+        f"registry/{LATEST}": pointer(LATEST, None, None).decode(),
         WORKFLOW: (TEMPLATES / "retrain.yaml").read_text(encoding="utf-8"),
     }
 
