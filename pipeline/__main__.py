@@ -14,7 +14,13 @@ from pipeline.containers import refuse_failures, started_with
 from pipeline.inputs import own_source, put, run_inputs
 
 # Commands in modules of their own: name -> (module with `arguments(parser)` and `command(options)`, one line of help).
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS = {
+    "submit": ("pipeline.submit", "start a run on Kubeflow, or find the one that is under way"),
+    "schedule": ("pipeline.schedule", "have Kubeflow start runs again and again"),
+    "status": ("pipeline.status", "tell what the tasks of a run do, or which runs there were"),
+    "logs": ("pipeline.logs", "print what the tasks of a run have written"),
+    "stop": ("pipeline.stop", "end a run"),
+}
 
 
 def main(arguments: list[str] | None = None) -> int:

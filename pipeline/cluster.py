@@ -143,6 +143,14 @@ class Tracking(Settings):
 
     uri: str = Field("", description="MLFLOW_TRACKING_URI of the pods; empty: none, or the plugin's")
     plugin: bool = Field(False, description="Kubeflow's own MLflow plugin makes the runs and names the server")
+    experiment: str = Field("", description="experiment that the plugin is told; empty: its administrator's choice")
+    no_plugin: bool = Field(False, description="tell a server that has the plugin to make no runs for these")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "Tracking":
+        if self.no_plugin and (self.plugin or self.experiment):
+            raise ValueError("mlflow.no_plugin without mlflow.plugin and mlflow.experiment")
+        return self
 
 
 class Server(Settings):
@@ -155,6 +163,9 @@ class Server(Settings):
     root: str = Field("", description="where artifacts go, e.g. s3://bucket/prefix; empty: the server's own place")
     service_account: Named | Literal[""] = Field("", description="service account of the runs; empty: the server's")
     certificate: str = Field("", description="file with the authority that signed the server's certificate")
+    token_file: str = Field("", description="file with a token, read anew for every request; empty: the environment's")
+    ui: str = Field("", description="URL of the UI, for links; empty: host")
+    proxy: str = Field("", description="URL of a proxy on the way to the host")
 
 
 class Lifetime(Settings):

@@ -1,11 +1,15 @@
-"""Copies of the project for tests that run the whole pipeline."""
+"""Copies of the project for tests that run the whole pipeline, and a server for those that submit it."""
 
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from copies import Project, kill, make_project
+from copies import TINY, Project, kill, make_project
+
+if TYPE_CHECKING:
+    from kubeflow_server import State
 
 
 @pytest.fixture
@@ -30,3 +34,39 @@ def changeable(finished: Project, tmp_path: Path) -> Project:
     """A copy of the finished project that a test may change."""
     shutil.copytree(finished.path, tmp_path / "copy", symlinks=True)
     return Project((tmp_path / "copy").resolve())
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder: settings and facts of a cluster, and nothing of a server in the environment."""
+    from kubeflow_server import IMAGE
+
+    for name in ("KF_PIPELINES_ENDPOINT", "KF_PIPELINES_UI_ENDPOINT", "KF_PIPELINES_TOKEN", "KF_PIPELINES_COOKIES",
+                 "KF_PIPELINES_SA_TOKEN_PATH", "KUBERNETES_SERVICE_HOST", "SSL_CERT_FILE", "STILLHOUSE_IMAGE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("STILLHOUSE_COMMIT", "3f2a9c1d4e5f60718293a4b5c6d7e8f901234567")
+    monkeypatch.setattr("pipeline.api.connection.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("pipeline.waiting.POLL", 0.02)
+    monkeypatch.setattr("pipeline.package.changed_files", lambda: 0)
+    (tmp_path / "params.yaml").write_text(TINY)
+    (tmp_path / "infra").mkdir()
+    (tmp_path / "infra/kubeflow.yaml").write_text(f"image: {{name: '{IMAGE}'}}\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def state() -> "State":
+    """What a loopback server of Kubeflow Pipelines knows."""
+    from kubeflow_server import State
+
+    return State()
+
+
+@pytest.fixture
+def host(state: "State", desk: Path) -> Iterator[str]:
+    """The address of that server."""
+    from kubeflow_server import serving
+
+    with serving(state) as address:
+        yield address

@@ -1,0 +1,1 @@
+"""Speaks with the API server of Kubeflow Pipelines: who may, in what time, and what its refusals mean."""
