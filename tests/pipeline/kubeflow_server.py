@@ -75,8 +75,8 @@ class State:
         with self.lock:
             name, space = body.get("display_name"), body.get("namespace")
             alike = [one for one in self.things[kind].values()
-                     if one["display_name"] == name and one.get("pipeline_id") == body.get("pipeline_id")
-                     and one.get("namespace") == space]
+                     if one["display_name"] == name and one.get("namespace") == space
+                     and (kind != "versions" or one["pipeline_id"] == body["pipeline_id"])]
             if alike and kind in ("experiments", "pipelines", "versions"):
                 raise Refused(409, f"Already exist error: {name}")
             identity = str(uuid.uuid4())

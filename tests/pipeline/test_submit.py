@@ -106,11 +106,10 @@ def test_other_settings_are_another_version(host: str, state: State) -> None:
 
 
 def test_two_submits_at_once_leave_one_run_under_way_and_one_version(host: str, state: State) -> None:
-    meeting = threading.Barrier(2)
+    meetings = {kind: threading.Barrier(2) for kind in ("experiments", "pipelines", "versions", "runs")}
 
     def together(kind: str) -> None:
-        if kind == "runs":  # both have looked, none has found anything
-            meeting.wait(timeout=20)
+        meetings[kind].wait(timeout=20)  # both have looked, none has found anything
 
     state.before_create = together
     codes: list[int] = []
