@@ -20,6 +20,7 @@ COMMANDS = {
     "status": ("pipeline.status", "tell what the tasks of a run do, or which runs there were"),
     "logs": ("pipeline.logs", "print what the tasks of a run have written"),
     "stop": ("pipeline.stop", "end a run"),
+    "argo": ("pipeline.argo", "write the pipeline for Argo Workflows as YAML"),
 }
 
 

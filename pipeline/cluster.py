@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from components.errors import UserError
 from components.settings import Settings, complaint, override
 from components.strict_yaml import parse_yaml
+from pipeline.argo_settings import Argo
 
 # What runs as a pod of its own: steps, the plain student, Kubeflow's form of matrices, and the report at the end.
 TaskName = Literal["fetch", "sample", "validate", "index", "train", "student", "teach", "distill", "evaluate",
@@ -188,6 +189,7 @@ class Cluster(Settings):
     training: Training = Field(Training(), description="several GPUs or machines")
     lifetime: Lifetime = Field(Lifetime(), description="time to live")
     mlflow: Tracking = Field(Tracking(), description="tracking")
+    argo: Argo = Field(Argo(), description="Argo Workflows")
     params: dict[Elsewhere, dict[str, Any]] = Field({}, description=(
         "what differs on the cluster from params.yaml: places (runtime.work, fetch.repository, promote.registry)"))
 
