@@ -21,7 +21,7 @@ from pipeline.cron import FIELDS, is_part
 from pipeline.wiring import planned, read_stages
 
 API = "argoproj.io/v1alpha1"
-WORDS = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")  # what cron knows besides fields
+WORDS = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")  # beside five fields
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -18,10 +18,9 @@ from components.errors import UserError
 from components.settings import Params
 from components.strict_yaml import parse_yaml
 from pipeline.__main__ import main
-from pipeline.argo import cron_workflow, settings_text, workflow_template
+from pipeline.argo import cron_workflow, refuse_schedule, settings_text, workflow_template
 from pipeline.argo_pods import WORK
 from pipeline.cluster import Cluster, cluster_of, load_cluster
-from pipeline.cron import refuse_schedule
 
 SCHEMA = ROOT.parent / "shared/schemas/argo-workflows-v4.1.schema.json"
 KIND = "io.argoproj.workflow.v1alpha1."
