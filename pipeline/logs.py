@@ -46,7 +46,7 @@ def chosen(run: Run, name: str) -> list[Task]:
     if not found and name:
         names = [task.name for task in run.tasks]
         raise UserError(f"run {run.id} has no task {name}; it has {', '.join(names) or 'none yet'}.{near(name, names)}",
-                        f"python -m pipeline status {run.id}")
+                        f"stillhouse pipeline status {run.id}")
     return found
 
 

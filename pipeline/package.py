@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.errors import UserError
 from components.settings import Params
 from components.storage.digests import file_digest
 from components.tracking.keys import git_commit
@@ -53,9 +54,20 @@ def package_of(params: Params, cluster: Cluster, folder: Path) -> Package:
     """Compile the pipeline into a folder."""
     from pipeline.kubeflow import compile_pipeline
 
+    refuse_unseen(params, cluster)
     file, inputs = folder / "pipeline.yaml", run_inputs(params)
     compile_pipeline(inputs, own_source(params), file, cluster.parallelism)
     return Package(file, file_digest(file), git_commit(), inputs)
+
+
+def refuse_unseen(params: Params, cluster: Cluster) -> None:
+    """UserError for images in a folder of this machine only."""
+    source = own_source(params)
+    seen = source is None or "://" in source or any(
+        Path(source).is_relative_to(volume.path) for volume in cluster.pods.volumes)
+    if not seen:
+        raise UserError(f"data.path is {source}, which pods do not see",
+                        "give an address (--set data.path=s3://bucket/images) or a folder of one of pods.volumes")
 
 
 def changed_files() -> int:

@@ -47,7 +47,7 @@ def command(options: argparse.Namespace) -> int:
     wanted = [what for what in ("list", "delete", "pause", "resume") if getattr(options, what)]
     if len(wanted) > 1 or (wanted and (options.cron or options.every)):
         raise UsageError("only one of --cron, --every, --list, --delete, --pause and --resume at a time",
-                         "python -m pipeline schedule --help")
+                         "stillhouse pipeline schedule --help")
     if not wanted:
         return schedule_command(options, cluster, name)
     connection = server_options.connected(options, cluster)
@@ -135,7 +135,7 @@ def change(connection: Connection, what: str, name: str) -> None:
     found = calls.schedules(connection, name)
     if not found and what != "delete":
         names = ", ".join(sorted({one.name for one in calls.schedules(connection)})) or "none"
-        raise UserError(f"there is no schedule {name}; there are: {names}", "python -m pipeline schedule --list")
+        raise UserError(f"there is no schedule {name}; there are: {names}", "stillhouse pipeline schedule --list")
     verb = {"delete": "delete", "pause": "disable", "resume": "enable"}[what]
     for one in found:
         calls.on_schedule(connection, verb, one)

@@ -58,7 +58,7 @@ def find_run(connection: Connection, experiment: str, text: str) -> Run:
     if len(found) != 1:
         how = f"{len(found)} runs" if found else "no run"
         raise UserError(f"{how} of the last {len(runs)} in experiment {experiment} begin with {text}",
-                        "python -m pipeline status lists them; --experiment NAME chooses another experiment")
+                        "stillhouse pipeline status lists them; --experiment NAME chooses another experiment")
     return calls.run(connection, found[0].id)
 
 

@@ -24,5 +24,5 @@ def command(options: argparse.Namespace) -> int:
         print(f"run {run.id} has ended already: {run.state}")
         return Exit.OK
     calls.terminate(connection, run.id)
-    print(f"run {run.id} is being ended; python -m pipeline status {run.id} tells when it has")
+    print(f"run {run.id} is being ended; stillhouse pipeline status {run.id} tells when it has")
     return Exit.OK

@@ -33,7 +33,7 @@ def wait_for(connection: Connection, run_id: str, timeout: float = 0.0) -> Run:
                 return run
         if timeout and time.monotonic() - begun > timeout:
             raise TryAgain(f"run {run_id} has not ended after {timeout:.0f} s; it goes on",
-                           f"python -m pipeline status {run_id}")
+                           f"stillhouse pipeline status {run_id}")
         time.sleep(POLL)
 
 
@@ -79,4 +79,4 @@ def outcome(run: Run) -> int:
     said = next((task.error for task in failed if task.error), run.error)
     what = f" in {', '.join(task.name for task in failed)}" if failed else ""
     raise UserError(f"run {run.id} ended as {run.state}{what}{f': {said}' if said else ''}",
-                    f"python -m pipeline logs {run.id}{f' {failed[0].name}' if failed else ''}")
+                    f"stillhouse pipeline logs {run.id}{f' {failed[0].name}' if failed else ''}")

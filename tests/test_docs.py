@@ -12,6 +12,8 @@ import pytest
 from components import cli, contract
 from components.settings import Params
 from components.strict_yaml import parse_yaml
+from pipeline.__main__ import parser as cluster_parser
+from pipeline.cluster import cluster_of
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -36,7 +38,7 @@ def test_every_page_is_looked_at() -> None:
 @pytest.mark.parametrize(("page", "command"), documented("stillhouse"))
 def test_commands_of_ours_name_what_there_is(page: str, command: str) -> None:
     _, name, *rest = [word for word in shlex.split(command) if word != "..."]
-    if name == "STEP" or name.startswith("-"):
+    if name in ("STEP", "pipeline") or name.startswith("-"):
         return
     if name == "pipeline":
         return of_the_pipeline(rest)
@@ -69,6 +71,13 @@ def parser_of(name: str, plans: bool) -> argparse.ArgumentParser:
         if not action.option_strings and action.nargs is None:
             action.nargs = "?"
     return parser
+
+
+@pytest.mark.parametrize(("page", "command"), documented("stillhouse pipeline") + documented("python -m pipeline"))
+def test_commands_for_clusters_are_understood(page: str, command: str) -> None:
+    words = shlex.split(command.replace("python -m pipeline", "stillhouse pipeline"))[2:]
+    options = cluster_parser().parse_args([word for word in words if word != "..."])
+    Params.load(ROOT / "params.yaml", getattr(options, "set", None) or [])
 
 
 @pytest.mark.parametrize(("page", "command"), documented("dvc"))
@@ -108,7 +117,10 @@ def yaml_blocks() -> list[tuple[str, str]]:
 def test_settings_in_blocks_are_taken(page: str, block: str) -> None:
     values = parse_yaml(block.encode(), page)
     assert values
-    Params(values, page).check()
+    if block.startswith("# infra/kubeflow.yaml"):
+        cluster_of(values, page)
+    else:
+        Params(values, page).check()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.name))

@@ -36,7 +36,7 @@ def refusal(status: int, body: str, what: str, access: Access, after: float = 0.
         return UserError(f"{access.host} does not allow {what}{why}",
                          f"ask for the right to use pipelines {where}, or name your own with --namespace NAME")
     if status == 404:
-        return Missing(f"{access.host} has no {what.removeprefix('the ')}{why}", "python -m pipeline status lists runs")
+        return Missing(f"{access.host} has no {what.removeprefix('the ')}{why}", "stillhouse pipeline status lists all")
     if status == 409:
         return Taken(f"{access.host} has {what} already, but not for us to see{why}",
                      "choose another name: server.pipeline in infra/kubeflow.yaml")

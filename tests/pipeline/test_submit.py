@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,15 @@ import pytest
 import yaml
 from kubeflow_server import IMAGE, State
 
+from components.errors import TryAgain
 from components.settings import Params
 from pipeline.__main__ import main
+from pipeline.api import connection
+from pipeline.api.access import Access
+from pipeline.api.records import Run
+from pipeline.api.tasks import Task
 from pipeline.inputs import run_inputs
+from pipeline.waiting import tell, wait_for
 
 CANARY = "c4n4ry-t0ken-that-nobody-may-see"
 
@@ -164,6 +171,30 @@ def test_wait_tells_what_happens_and_ends_with_the_code_of_the_run(
         assert f"logs {state.only('runs')['run_id']}" in told
 
 
+def test_a_run_is_followed_while_the_server_is_away(host: str, state: State, monkeypatch: pytest.MonkeyPatch,
+                                                    capsys: pytest.CaptureFixture[str]) -> None:
+    run = submitted(host, capsys)["run"]
+    state.only("runs")["state"] = "SUCCEEDED"
+    monkeypatch.setattr(connection, "PATIENCE", 0.0)
+    connected = connection.connect(Access(host, host))
+    state.fail("GET .*/runs/", "reset", times=3)
+    assert wait_for(connected, run).state == "SUCCEEDED"
+    state.fail("GET .*/runs/", "reset", times=9)
+    monkeypatch.setattr("pipeline.waiting.AWAY", 0.01)
+    with pytest.raises(TryAgain, match="cannot be reached"):
+        wait_for(connected, run)
+
+
+def test_a_pod_that_does_not_start_is_spoken_of_once(capsys: pytest.CaptureFixture[str]) -> None:
+    task = Task("train-1", "PENDING", datetime(2026, 1, 1, tzinfo=UTC), pods=("stillhouse-x-train-1",))
+    run, known, warned = Run("id", "name", "RUNNING", tasks=(task,)), dict[str, str](), set[str]()
+    for _ in range(2):
+        tell(run, known, warned, "team-a")
+    said = capsys.readouterr().err
+    assert said.count("the image is missing; kubectl -n team-a describe pod stillhouse-x-train-1") == 1
+    assert len(re.findall("train-1 +PENDING", said)) == 1
+
+
 def test_a_run_that_takes_too_long_goes_on_when_the_waiting_ends(host: str, state: State,
                                                                  capsys: pytest.CaptureFixture[str]) -> None:
     assert submit(host, "--wait", "--timeout", "0.1") == 75
@@ -173,9 +204,21 @@ def test_a_run_that_takes_too_long_goes_on_when_the_waiting_ends(host: str, stat
 
 def test_an_image_that_can_change_is_refused_before_anything_is_sent(host: str, state: State,
                                                                      capsys: pytest.CaptureFixture[str]) -> None:
-    assert submit(host, "--image", "stillhouse:latest") == 1
-    assert "--image" in capsys.readouterr().err
+    for name in ("stillhouse:latest", "registry.example.com/stillhouse"):
+        assert submit(host, "--image", name) == 1
+        assert "--image" in capsys.readouterr().err
     assert not state.requests
+
+
+def test_images_that_no_pod_sees_are_refused_before_anything_is_sent(host: str, state: State, desk: Path,
+                                                                     capsys: pytest.CaptureFixture[str]) -> None:
+    assert submit(host, "--set", "data.path=images") == 1
+    assert "data.path is images, which pods do not see" in capsys.readouterr().err
+    assert not state.requests
+    assert submit(host, "--set", "data.path=s3://bucket/images") == 0
+    (desk / "infra/kubeflow.yaml").write_text(
+        f"image: {{name: '{IMAGE}'}}\npods: {{volumes: [{{claim: data, path: /data}}]}}\n")
+    assert submit(host, "--set", "data.path=/data/images") == 0
 
 
 def test_changes_that_are_not_committed_are_spoken_of(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
