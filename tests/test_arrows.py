@@ -22,7 +22,8 @@ IMPORTERS = {
     "kfp_server_api": "pipeline/api/connection.py",
     "kubernetes": "components/commands/cluster_api.py",
     "mlflow": "components/tracking",
-    "boto3": "components/storage",
+    "boto3": "components/storage/s3.py",
+    "botocore": "components/storage/s3.py",
     "torch.distributed": "components/training/ranks",
 }
 
