@@ -6,6 +6,7 @@ Runs never overlap, and what was missed while the cluster was away is not made u
 import argparse
 import json
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from pipeline.cluster import Cluster
 from pipeline.cron import trigger_of
 from pipeline.package import Package
 from pipeline.status import iso, table, when
-from pipeline.submit import body_of, reference, warn_of_changes
+from pipeline.submit import body_of, placed, warn_of_changes
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +72,7 @@ def schedule_command(options: argparse.Namespace, cluster: Cluster, name: str) -
             print(json.dumps(body, indent=1, sort_keys=True))
             return Exit.OK
         connection = server_options.connected(options, cluster)
-        made, word = schedule(connection, packed, cluster, body | {"experiment_id": experiment})
+        made, word = schedule(connection, body, lambda: placed(connection, packed, cluster.server.pipeline, experiment))
     if options.json:
         print(json.dumps(facts(made) | {"change": word}, indent=1, sort_keys=True))
     else:
@@ -91,31 +92,29 @@ def schedule_body(packed: Package, cluster: Cluster, experiment: str, name: str,
     }
 
 
-def schedule(connection: Connection, packed: Package, cluster: Cluster, body: dict[str, Any]) -> tuple[Schedule, str]:
+def schedule(connection: Connection, body: dict[str, Any],
+             place: Callable[[], dict[str, Any]]) -> tuple[Schedule, str]:
     """See to it that one schedule of a name exists and is as the body says; what was done, in a word.
 
-    The new one is made before the old one goes, so that an interruption leaves one too many rather than none.
+    place: gives what the request says of where it belongs. The new one is made before the old one goes, so that an
+    interruption leaves one too many rather than none.
     """
     name, marker = str(body["display_name"]), str(body["description"]).partition("\n")[0]
     before = calls.schedules(connection, name)
     kept = next((one for one in before if marker_of(one) == marker and one.enabled), None)
-    whole = body
+    word = "made" if kept is None else "unchanged"
     if kept is None:
-        whole = body | {
-            "experiment_id": calls.experiment_id(connection, body["experiment_id"]),
-            "pipeline_version_reference": reference(connection, packed, cluster.server.pipeline),
-        }
-    if kept is None:
+        whole = place() | body
         kept = found_or_made(lambda: newly_made(connection, name, marker, before),
                              lambda: calls.create_schedule(connection, whole))
         kept = newly_made(connection, name, marker, before) or kept  # the earlier one, of two that came at once
-    old = [one for one in before if one.id != kept.id]
-    twins = [one for one in calls.schedules(connection, name) if one.id != kept.id and marker_of(one) == marker]
-    for one in {one.id: one for one in [*old, *twins]}.values():
-        with suppress(Missing):  # somebody else has deleted it meanwhile
-            calls.on_schedule(connection, "delete", one)
-    known = any(one.id == kept.id for one in before)
-    return kept, "unchanged" if known and not old else "replaced" if old else "made"
+    old = {one.id for one in before}
+    for one in calls.schedules(connection, name):
+        if one.id != kept.id and (one.id in old or marker_of(one) == marker):
+            word = "replaced" if one.id in old else word
+            with suppress(Missing):  # somebody else has deleted it meanwhile
+                calls.on_schedule(connection, "delete", one)
+    return kept, word
 
 
 def newly_made(connection: Connection, name: str, marker: str, before: list[Schedule]) -> Schedule | None:

@@ -48,7 +48,7 @@ def command(options: argparse.Namespace) -> int:
             print(told(body, packed.version(cluster.server.pipeline), options.json))
             return Exit.OK
         connection = server_options.connected(options, cluster)
-        run, fresh = submit(connection, packed, cluster, body | {"experiment_id": experiment})
+        run, fresh = submit(connection, placed(connection, packed, cluster.server.pipeline, experiment) | body)
     link = f"{connection.access.ui}/#/runs/details/{run.id}"
     if options.json:
         print(json.dumps({"run": run.id, "new": fresh, "link": link, "state": run.state}, indent=1, sort_keys=True))
@@ -90,33 +90,31 @@ def plugins_input(cluster: Cluster) -> dict[str, Any]:
     return {"mlflow": {"experiment_name": cluster.mlflow.experiment}} if wanted else {}
 
 
-def submit(connection: Connection, packed: Package, cluster: Cluster, body: dict[str, Any]) -> tuple[Run, bool]:
-    """Start the run of a body that names its experiment as experiment_id; the run, and whether it is a new one.
+def placed(connection: Connection, packed: Package, pipeline: str, experiment: str) -> dict[str, Any]:
+    """What a request says of where it belongs: the experiment, and the uploaded version, each made where missing."""
+    owner = calls.pipeline_id(connection, pipeline)
+    version = calls.version_id(connection, owner, packed.version(pipeline), packed.file, packed.tags)
+    return {"experiment_id": calls.experiment_id(connection, experiment),
+            "pipeline_version_reference": {"pipeline_id": owner, "pipeline_version_id": version}}
+
+
+def submit(connection: Connection, body: dict[str, Any]) -> tuple[Run, bool]:
+    """Start the run of a whole request; the run, and whether it is a new one.
 
     A run of the same digest that is under way is taken instead. Of two that start at once, the earlier one stays.
     """
-    whole = body | {
-        "experiment_id": calls.experiment_id(connection, body["experiment_id"]),
-        "pipeline_version_reference": reference(connection, packed, cluster.server.pipeline),
-    }
-    marker = marker_of(whole["description"])
-    before = alike(connection, whole["experiment_id"], marker)
+    def earliest() -> Run | None:
+        return next(iter(alike(connection, body["experiment_id"], marker_of(body["description"]))), None)
+
+    before = earliest()
     if before:
-        return before[0], False
-    made = found_or_made(lambda: next(iter(alike(connection, whole["experiment_id"], marker)), None),
-                         lambda: calls.create_run(connection, whole))
-    first = next(iter(alike(connection, whole["experiment_id"], marker)), made)
+        return before, False
+    made = found_or_made(earliest, lambda: calls.create_run(connection, body))
+    first = earliest() or made
     if first.id != made.id:
         calls.terminate(connection, made.id)
         print(f"warning: another submit of the same was quicker; run {made.id} was ended", file=sys.stderr)
     return first, first.id == made.id
-
-
-def reference(connection: Connection, packed: Package, pipeline: str) -> dict[str, str]:
-    """The uploaded version, which is there already where the same bytes were submitted before."""
-    owner = calls.pipeline_id(connection, pipeline)
-    version = calls.version_id(connection, owner, packed.version(pipeline), packed.file, packed.tags)
-    return {"pipeline_id": owner, "pipeline_version_id": version}
 
 
 def alike(connection: Connection, experiment: str, marker: str) -> list[Run]:

@@ -207,6 +207,11 @@ def test_a_pod_brings_its_own_token_and_namespace(desk: Path, monkeypatch: pytes
     assert access_of(Server(), "http://x.svc").token_file == "", "what is given goes before"
 
 
+def test_a_proxy_is_gone_through(host: str, state: State) -> None:
+    assert status("http://kubeflow.example.com/pipeline", "--cluster-set", f"server.proxy={host}") == 1
+    assert state.requests == [("GET", "/pipeline/apis/v2beta1/healthz")], "it has no such path, but it was asked"
+
+
 @pytest.mark.parametrize("value", ["two\nlines", "gr\u00fcn"])
 def test_a_secret_that_no_header_can_carry_is_refused_unseen(desk: Path, monkeypatch: pytest.MonkeyPatch,
                                                              value: str) -> None:
