@@ -58,6 +58,7 @@ class State:
     received: list[bytes] = field(default_factory=list)
     lock: threading.RLock = field(default_factory=threading.RLock)
     before_create: Callable[[str], None] = lambda kind: None
+    trouble: Callable[[], str | int | None] = lambda: None  # asked before every request how it shall fail
 
     def fail(self, match: str, how: str | int, times: int = 1, words: str = "", **headers: str) -> None:
         """how: a status, or reset (nothing is done), lost (done, but not answered), slow, page, login."""
@@ -160,7 +161,8 @@ class Answers(BaseHTTPRequestHandler):
                 if failure.times > 0 and re.search(failure.match, request):
                     failure.times -= 1
                     return failure
-        return None
+            how = self.state.trouble()
+        return Failure("", how, 0) if how else None
 
     def broken(self, failure: Failure) -> bool:
         """Break as told; True where the request is served all the same."""

@@ -1,5 +1,6 @@
 """A server that is away, slow, full, closed to us or something else: what is said, in what time, with which code."""
 
+import random
 import socket
 import ssl
 import subprocess
@@ -44,6 +45,19 @@ def test_a_burst_of_refusals_is_outlived_and_makes_nothing_twice(host: str, stat
     assert main(["submit", "--host", host]) == 0
     assert {kind: len(things) for kind, things in state.things.items()} == {
         "experiments": 1, "pipelines": 1, "versions": 1, "runs": 1, "recurringruns": 0}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(8))
+def test_with_a_third_of_all_requests_failing_one_run_and_one_schedule_are_made(host: str, state: State,
+                                                                                 seed: int) -> None:
+    chance = random.Random(seed)
+    state.trouble = lambda: chance.choice([503, 500, 429, "reset", "lost"]) if chance.random() < 0.33 else None
+    assert main(["submit", "--host", host]) == 0
+    assert main(["schedule", "--host", host, "--every", "12h"]) == 0
+    assert [run["state"] for run in state.things["runs"].values()].count("PENDING") == 1
+    assert {kind: len(things) for kind, things in state.things.items() if kind != "runs"} == {
+        "experiments": 1, "pipelines": 1, "versions": 1, "recurringruns": 1}
 
 
 def test_what_does_not_pass_ends_with_75_after_bounded_tries(host: str, state: State, monkeypatch: pytest.MonkeyPatch,
