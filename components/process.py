@@ -1,6 +1,8 @@
 """How a process is set up before it computes: what costs time on CPUs and changes no result."""
 
+import atexit
 import ctypes
+import gc
 import os
 import sys
 
@@ -13,8 +15,10 @@ def prepare() -> None:
 
     A training step frees and takes gigabytes a second, which malloc would return to the kernel and fault in anew, page
     by page. OpenMP threads that spin for long while they wait stall a machine that others use too; a short spin costs
-    nothing there and next to nothing on an idle one (`benchmarks/process.py`).
+    nothing there and next to nothing on an idle one (`benchmarks/process.py`). At its end Python looks for garbage
+    among the 400,000 objects of torch and timm, several times, for more than a second: nothing frees memory then.
     """
+    atexit.register(gc.freeze)
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN)
     if sys.platform != "linux" or any(name.startswith("MALLOC_") for name in os.environ):
         return

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from shutil import which
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +20,7 @@ DEPTHWISE = re.compile(r"mobile|efficient|mnas|shuffle|convnext|rexnet|ghost|xce
 TRANSFORMER = re.compile(r"vit|swin|deit|beit|cait|mixer|eva|xcit|pvt|maxvit")
 # Backward of a strided 1x1 stem crashes in channels_last on the CPU of torch 2.14.
 STRIDED_POINTWISE_STEM = re.compile(r"repvgg|mobileone")
+COMPILERS = ("g++", "clang++", "gcc", "clang")  # what torch.compile and Triton look for
 
 
 def pick_device(wish: str) -> torch.device:
@@ -70,6 +72,9 @@ def compiled(network: nn.Module, wish: str) -> Callable[..., Any] | None:
     """What stands for a network in training: its compiled form, which shares its weights, where it is asked for."""
     if wish != "on":
         return None
+    if not any(os.environ.get(name) for name in ("CC", "CXX")) and not any(map(which, COMPILERS)):
+        raise UserError(f"compile is on, and no compiler is installed here: none of {', '.join(COMPILERS)}",
+                        "set compile: auto, or run where g++ is: the image has none, see docs/image.md")
     found: Callable[..., Any] = torch.compile(network)
     return found
 

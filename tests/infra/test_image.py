@@ -52,6 +52,24 @@ def test_the_last_stage_runs_as_a_number_that_is_not_root() -> None:
     assert user == f"{containers.USER}:{containers.USER}"
 
 
+def test_the_tag_is_the_commit_unless_something_is_not_committed(tmp_path: Path) -> None:
+    def run(*command: str) -> str:
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, tmp_path)
+    run("git", "init", "-q")
+    run("git", "add", ".")
+    run("git", "-c", "user.name=tests", "-c", "user.email=tests@localhost", "commit", "-q", "-m", "one")
+    commit = run("git", "rev-parse", "HEAD").strip()
+    clean = run("make", "-n", "image", "CERTIFICATES=/some/authorities.crt")
+    assert f"--tag stillhouse:{commit} " in clean and "DIRTY=false" in clean and f"REVISION={commit}" in clean
+    assert "--secret id=ca,src=/some/authorities.crt" in clean and "id=pip" not in clean
+    (tmp_path / "new").touch()
+    dirty = run("make", "-n", "image")
+    assert f"--tag stillhouse:{commit}-dirty " in dirty and "DIRTY=true" in dirty and "--secret" not in dirty
+
+
 @pytest.fixture
 def server() -> Iterator[tuple[str, dict[str, int]]]:
     answer = {"status": 200, "asked": 0}

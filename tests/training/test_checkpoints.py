@@ -129,12 +129,21 @@ def test_models_of_some_epochs_are_kept_whole_and_can_be_opened(dataset, tmp_pat
     assert alone.history == whole.history and alone.head == whole.head
 
 
-def test_compiled_code_shares_the_weights_and_names_of_its_network(dataset, tmp_path):
+def test_compiled_code_shares_the_weights_and_names_of_its_network(dataset, tmp_path, monkeypatch):
+    monkeypatch.setenv("CXX", "g++")  # nothing is compiled before the first batch
     network = fit(goal(dataset, epochs=1), dataset, surroundings(tmp_path)).network
     assert devices.compiled(network, "off") is None
     compiled = devices.compiled(network, "on")
     assert isinstance(network, Network) and not any("_orig_mod" in name for name in network.state_dict())
     assert {id(weight) for weight in compiled.parameters()} == {id(weight) for weight in network.parameters()}
+
+
+def test_where_no_compiler_is_nothing_is_trained_before_that_is_said(monkeypatch):
+    for name in ("CC", "CXX"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(UserError, match="no compiler is installed here"):
+        devices.compiled(torch.nn.Linear(1, 1), "on")
 
 
 @pytest.mark.slow
