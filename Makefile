@@ -22,10 +22,10 @@ SECRETS = $(if $(CERTIFICATES),--secret id=ca$(comma)src=$(CERTIFICATES)) $(if $
 comma := ,
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow lint types lock mlflow schema compile run-local wheel image image-test clean
+.PHONY: help run test test-slow lint types lock mlflow services services-stop schema compile run-local wheel image image-test clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .venv: $(VENV)/.installed  ## make .venv from requirements.lock (PYTHON=... chooses the interpreter)
 
@@ -70,6 +70,13 @@ lock: $(VENV)/.installed-dev  ## compile both lock files anew from pyproject.tom
 
 mlflow: $(VENV)/.installed  ## open the runs at http://127.0.0.1:5000
 	mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}
+
+# SERVICES: further options, such as --auth, --port mlflow=5001 or --store s3://bucket.
+services: $(VENV)/.installed-dev  ## start MLflow on PostgreSQL, an S3 store and Redis; eval "$$(make services)" lets this shell use them
+	@python -m pipeline services start $(SERVICES)
+
+services-stop: $(VENV)/.installed-dev  ## stop them; their data stays in .stillhouse/services
+	@python -m pipeline services stop $(SERVICES)
 
 schema: $(VENV)/.installed  ## write docs/params.schema.json and docs/params.md
 	stillhouse schema

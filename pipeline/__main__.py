@@ -21,6 +21,7 @@ COMMANDS = {
     "logs": ("pipeline.logs", "print what the tasks of a run have written"),
     "stop": ("pipeline.stop", "end a run"),
     "argo": ("pipeline.argo", "write the pipeline for Argo Workflows as YAML"),
+    "services": ("pipeline.services.command", "run MLflow on PostgreSQL, an S3 store and Redis on this machine"),
 }
 
 
