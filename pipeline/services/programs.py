@@ -206,7 +206,8 @@ def auth_environment(folder: Path, facts: Facts) -> dict[str, str]:
     config = folder / "basic_auth.ini"
     config.write_text("[mlflow]\ndefault_permission = NO_PERMISSIONS\n"
                       f"database_uri = postgresql+psycopg2:///{DATABASES[1]}\n"
-                      "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n")
+                      "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+                      "auth_cache_ttl_seconds = 60\n")  # verifying a password takes long, and every request brings it
     return {"MLFLOW_AUTH_CONFIG_PATH": str(config), "MLFLOW_AUTH_ADMIN_USERNAME": OWNER,
             "MLFLOW_AUTH_ADMIN_PASSWORD": facts.passwords["mlflow"],
             "MLFLOW_FLASK_SERVER_SECRET_KEY": facts.passwords["session"]}

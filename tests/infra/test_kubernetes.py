@@ -1,0 +1,302 @@
+"""Every overlay, rendered: objects that Kubernetes takes, that refer to what exists, and that fit into the quota."""
+
+import json
+from functools import cache
+from itertools import product
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+from manifests import FOLDER, OVERLAYS, SCHEMAS, Object, Pod, amount, named, of_kind, pods, rendered
+
+EXTENSIONS = {"TrainJob": "trainer.kubeflow.org_trainjobs.yaml",
+              "InferenceService": "serving.kserve.io_inferenceservices.yaml"}
+NO_SCHEMA = {"TrainingRuntime"}  # checked as the Job that it becomes, below
+VERSIONS = ("1.31", "1.37")  # the oldest that is meant to take them, and the newest that can be checked
+
+# Policies that select pods which others make: Argo, for Kubeflow too.
+OF_OTHERS = {"pipeline"}
+
+# What a cluster's owner makes before; docs/cluster-kubernetes.md says how.
+SECRETS = {"mlflow-admin", "mlflow-database", "object-store", "repository"}
+
+
+@cache
+def strict(name: str) -> tuple[Object, ...]:
+    """The schemas of a kind by version, in which unknown keys are mistakes."""
+    definition = yaml.load((SCHEMAS / name).read_text(encoding="utf-8"), yaml.CSafeLoader)
+    return tuple(closed(one["schema"]["openAPIV3Schema"]) for one in definition["spec"]["versions"])
+
+
+def closed(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [closed(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {key: closed(value) for key, value in schema.items()}
+    if schema.get("x-kubernetes-int-or-string"):
+        return {"anyOf": [{"type": "integer"}, {"type": "string"}]}
+    if isinstance(schema.get("properties"), dict) and "additionalProperties" not in schema \
+            and not schema.get("x-kubernetes-preserve-unknown-fields"):
+        made["additionalProperties"] = False
+    return made
+
+
+def check_extension(one: Object) -> None:
+    if not SCHEMAS.is_dir():
+        pytest.skip("../shared/schemas is not here")
+    [schema] = strict(EXTENSIONS[one["kind"]])
+    schema["properties"]["metadata"] = {"type": "object"}
+    jsonschema.Draft202012Validator(schema).validate(one)
+
+
+@cache
+def checked(text: str, version: str) -> None:
+    kubernetes_validate.validate(json.loads(text), version, strict=True)
+
+
+@pytest.mark.parametrize(("overlay", "version"), list(product(OVERLAYS, VERSIONS)))
+def test_kubernetes_takes_every_object_and_knows_every_key(overlay: str, version: str) -> None:
+    for one in rendered(overlay):
+        if one["kind"] not in EXTENSIONS.keys() | NO_SCHEMA:
+            checked(json.dumps(one, sort_keys=True), version)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_trainer_and_kserve_take_their_objects_and_know_every_key(overlay: str) -> None:
+    for one in of_kind(rendered(overlay), *EXTENSIONS):
+        check_extension(one)
+
+
+def test_a_slip_of_the_pen_is_seen_in_any_object() -> None:
+    objects = rendered("production")
+    for kind, path, wrong in [("TrainJob", ("spec", "trainer"), "numNode"),
+                              ("InferenceService", ("spec", "predictor", "model"), "modelFormt")]:
+        one = of_kind(objects, kind)[0]
+        place = one
+        for key in path:
+            place = place[key]
+        place[wrong] = 2
+        with pytest.raises(jsonschema.ValidationError, match=wrong):
+            check_extension(one)
+    one = named(objects, "Deployment", "service")
+    one["spec"]["template"]["spec"]["containers"][0]["livenesProbe"] = {}
+    with pytest.raises(kubernetes_validate.ValidationError, match="livenesProbe"):
+        kubernetes_validate.validate(one, VERSIONS[-1], strict=True)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_a_training_runtime_holds_jobs_that_kubernetes_takes(overlay: str) -> None:
+    for one in of_kind(rendered(overlay), "TrainingRuntime"):
+        assert one["spec"].keys() == {"mlPolicy", "template"}
+        assert one["spec"]["mlPolicy"].keys() == {"numNodes", "torch"}
+        assert one["spec"]["template"]["spec"].keys() == {"failurePolicy", "replicatedJobs"}
+        [job] = one["spec"]["template"]["spec"]["replicatedJobs"]
+        made = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": job["name"]}} | job["template"]
+        kubernetes_validate.validate(made | {"metadata": {"name": "node"}}, VERSIONS[-1], strict=True)
+        assert job["template"]["metadata"]["labels"] == {"trainer.kubeflow.org/trainjob-ancestor-step": "trainer"}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_object_stands_in_the_namespace_and_under_the_label(overlay: str) -> None:
+    objects = rendered(overlay)
+    for one in objects:
+        assert one["metadata"]["labels"]["app.kubernetes.io/part-of"] == "stillhouse", one["metadata"]["name"]
+        assert one["kind"] == "Namespace" or one["metadata"]["namespace"] == "stillhouse"
+    assert {pod.labels["app.kubernetes.io/part-of"] for pod in pods(objects)} == {"stillhouse"}
+    names = [(one["kind"], one["metadata"]["name"]) for one in objects]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_what_a_pod_names_exists(overlay: str) -> None:
+    objects = rendered(overlay)
+    names = {(one["kind"], one["metadata"]["name"]) for one in objects}
+    for pod in pods(objects):
+        spec = pod.spec
+        assert ("ServiceAccount", spec["serviceAccountName"]) in names
+        volumes = {volume["name"]: volume for volume in spec.get("volumes", [])}
+        for volume in volumes.values():
+            if claim := volume.get("persistentVolumeClaim"):
+                assert ("PersistentVolumeClaim", claim["claimName"]) in names
+            if content := volume.get("configMap"):
+                assert ("ConfigMap", content["name"]) in names
+        mounted = {mount["name"] for container in pod.containers for mount in container.get("volumeMounts", [])}
+        assert mounted == volumes.keys(), pod.owner
+        for container in pod.containers:
+            for source in container.get("envFrom", []):
+                assert "secretRef" in source or ("ConfigMap", source["configMapRef"]["name"]) in names
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_secrets_are_named_as_documented_and_never_written_down(overlay: str) -> None:
+    objects = rendered(overlay)
+    assert not of_kind(objects, "Secret")
+    found = set()
+    for pod in pods(objects):
+        for container in pod.containers:
+            found |= {source["secretRef"]["name"] for source in container.get("envFrom", []) if "secretRef" in source}
+            for variable in container.get("env", []):
+                source = variable.get("valueFrom", {})
+                found |= {source["secretKeyRef"]["name"]} if "secretKeyRef" in source else set()
+                assert "value" not in variable or not secret(variable["name"]), variable["name"]
+    for one in of_kind(objects, "ConfigMap"):
+        assert not [key for key in one["data"] if secret(key)]
+        assert not [value for value in one["data"].values() if "://" in value and "@" in value]
+    assert found <= SECRETS and (overlay == "local" or found == SECRETS)
+    page = (FOLDER.parents[1] / "docs/cluster-kubernetes.md").read_text(encoding="utf-8")
+    assert not [name for name in SECRETS if name not in page]
+
+
+def secret(name: str) -> bool:
+    """Whether a variable of this name would hold a secret."""
+    return any(word in name.upper() for word in ("PASSWORD", "SECRET", "CREDENTIAL", "_KEY", "TOKEN")) \
+        and not name.endswith("_PATH")
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_words_that_pods_are_started_with_are_filled_in(overlay: str) -> None:
+    objects = rendered(overlay)
+    for pod in pods(objects):
+        for container in pod.containers:
+            given = {variable["name"] for variable in container.get("env", [])}
+            for source in container.get("envFrom", []):
+                if "configMapRef" in source:
+                    given |= named(objects, "ConfigMap", source["configMapRef"]["name"])["data"].keys()
+            words = [*container.get("command", []), *container.get("args", [])]
+            asked = {word.partition("$(")[2].partition(")")[0] for word in words if "$(" in word}
+            assert asked <= given, (pod.owner, container["name"])
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_services_and_the_door_lead_to_ports_of_pods(overlay: str) -> None:
+    objects = rendered(overlay)
+    for service in of_kind(objects, "Service"):
+        [pod] = [pod for pod in pods(objects) if matches(service["spec"]["selector"], pod)]
+        ports = {port["name"] for container in pod.containers for port in container.get("ports", [])}
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports
+    for ingress in of_kind(objects, "Ingress"):
+        hosts = {rule["host"] for rule in ingress["spec"]["rules"]}
+        assert {host for entry in ingress["spec"]["tls"] for host in entry["hosts"]} == hosts
+        for path in [path for rule in ingress["spec"]["rules"] for path in rule["http"]["paths"]]:
+            backend = path["backend"]["service"]
+            ports = named(objects, "Service", backend["name"])["spec"]["ports"]
+            assert backend["port"]["name"] in {port["name"] for port in ports}
+        allowed = named_settings(objects, "mlflow-settings")["MLFLOW_ALLOWED_HOSTS"].split(",")
+        assert hosts - set(allowed) == {"models.example.com"}
+
+
+def named_settings(objects: list[Object], prefix: str) -> dict[str, str]:
+    [found] = [one["data"] for one in of_kind(objects, "ConfigMap")
+               if one["metadata"]["name"].rpartition("-")[0] == prefix]
+    return dict(found)
+
+
+def matches(selector: dict[str, str], pod: Pod) -> bool:
+    return selector.items() <= pod.labels.items()
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_selectors_budgets_and_autoscalers_mean_the_pods_they_should(overlay: str) -> None:
+    objects = rendered(overlay)
+    scaled = {}
+    for one in of_kind(objects, "HorizontalPodAutoscaler"):
+        target = named(objects, one["spec"]["scaleTargetRef"]["kind"], one["spec"]["scaleTargetRef"]["name"])
+        assert "replicas" not in target["spec"], "kubectl apply would undo what the autoscaler does"
+        assert one["spec"]["minReplicas"] <= one["spec"]["maxReplicas"]
+        scaled[target["metadata"]["name"]] = one["spec"]["minReplicas"]
+    for one in of_kind(objects, "Deployment"):
+        assert matches(one["spec"]["selector"]["matchLabels"], deployed(one))
+    for one in of_kind(objects, "PodDisruptionBudget"):
+        [found] = [found for found in of_kind(objects, "Deployment")
+                   if matches(one["spec"]["selector"]["matchLabels"], deployed(found))]
+        least = scaled.get(found["metadata"]["name"], found["spec"].get("replicas", 1))
+        assert one["spec"]["minAvailable"] < least, "no node could ever be drained"
+
+
+def deployed(one: Object) -> Pod:
+    [pod] = pods([one])
+    return pod
+
+
+def test_production_spreads_several_replicas_behind_tls() -> None:
+    objects = rendered("production")
+    assert {one["metadata"]["name"] for one in of_kind(objects, "PodDisruptionBudget")} == {"mlflow", "service"}
+    for one in of_kind(objects, "Deployment"):
+        assert one["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert named(objects, "Deployment", "mlflow")["spec"]["replicas"] == 2
+    assert of_kind(objects, "Ingress")
+
+
+def test_gpu_pods_ask_for_gpus_of_nodes_that_have_them_and_for_shared_memory() -> None:
+    for pod in pods(rendered("gpu")):
+        wanted = [container["resources"]["limits"].get("nvidia.com/gpu") for container in pod.containers]
+        if pod.owner.split()[0] not in ("TrainingRuntime", "InferenceService"):
+            assert wanted == [None] * len(wanted)
+            continue
+        assert int(wanted[-1]) > 0 and pod.spec["nodeSelector"] == {"nvidia.com/gpu.present": "true"}
+        assert pod.spec["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+        [shm] = [volume for volume in pod.spec["volumes"] if volume.get("emptyDir", {}).get("medium") == "Memory"]
+        assert {"name": shm["name"], "mountPath": "/dev/shm"} in pod.containers[-1]["volumeMounts"]
+    [job] = of_kind(rendered("gpu"), "TrainJob")
+    [training] = [pod for pod in pods(rendered("gpu")) if pod.owner.startswith("TrainingRuntime")]
+    assert str(job["spec"]["trainer"]["numProcPerNode"]) == wanted_gpus(training)
+    assert job["spec"]["suspend"] is True  # applying manifests starts no training
+
+
+def wanted_gpus(pod: Pod) -> str:
+    return str(pod.containers[-1]["resources"]["limits"]["nvidia.com/gpu"])
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_all_pods_at_once_fit_into_the_quota_and_each_container_into_the_limits(overlay: str) -> None:
+    objects = rendered(overlay)
+    hard = of_kind(objects, "ResourceQuota")[0]["spec"]["hard"]
+    most = of_kind(objects, "LimitRange")[0]["spec"]["limits"][0]["max"]
+    asked: dict[str, float] = {}
+    for pod in pods(objects):
+        for name in ("cpu", "memory", "ephemeral-storage", "nvidia.com/gpu"):
+            for kind in ("requests", "limits"):
+                sizes = [amount(container["resources"][kind].get(name, 0)) for container in pod.spec["containers"]]
+                asked[f"{kind}.{name}"] = asked.get(f"{kind}.{name}", 0) + pod.count * sum(sizes)
+        for container in pod.containers:
+            limits = container["resources"]["limits"]
+            assert all(amount(limits[name]) <= amount(size) for name, size in most.items()), pod.owner
+            requests = container["resources"]["requests"]
+            assert all(amount(requests[name]) <= amount(limits[name]) for name in requests)
+    assert all(asked[name] <= amount(size) for name, size in hard.items() if name in asked), asked
+    claims = [one["spec"]["resources"]["requests"]["storage"] for one in of_kind(objects, "PersistentVolumeClaim")]
+    assert len(claims) <= int(hard["persistentvolumeclaims"]) and sum(map(amount, claims)) <= amount(
+        hard["requests.storage"])
+
+
+def test_overlays_differ_in_values_and_in_what_their_components_bring() -> None:
+    stems = {overlay: {(one["kind"], stem(one)) for one in rendered(overlay)} for overlay in OVERLAYS}
+    assert stems["production"] - stems["gpu"] == {("Ingress", "door"), ("PodDisruptionBudget", "mlflow")}
+    assert stems["gpu"] <= stems["production"]
+    assert stems["local"] - stems["gpu"] == {("PersistentVolumeClaim", "mlflow"), ("PersistentVolumeClaim", "registry")}
+
+
+def stem(one: Object) -> str:
+    """A name without the digest of contents that kustomize adds to those of config maps."""
+    name: str = one["metadata"]["name"]
+    return name.rpartition("-")[0] if one["kind"] == "ConfigMap" else name
+
+
+def test_mlflow_is_started_alike_here_in_containers_and_on_clusters() -> None:
+    from pipeline.services import facts, programs
+
+    [pod] = [pod for pod in pods(rendered("production")) if pod.owner == "Deployment mlflow"]
+    known = facts.Facts(dict.fromkeys(facts.NAMES, 1), dict.fromkeys(facts.SECRETS, "x"))
+    here = programs.mlflow(FOLDER, known, "", False).command[3:]
+    compose = yaml.safe_load((FOLDER.parent / "compose.yaml").read_text(encoding="utf-8"))
+    flags = {name: {word.partition("=")[0] for word in words if word.startswith("--")} - {"--app-name"}
+             for name, words in {"cluster": pod.containers[0]["command"], "here": here,
+                                 "compose": compose["services"]["mlflow"]["command"]}.items()}
+    assert flags["cluster"] == flags["here"] == flags["compose"]
+    settings = named_settings(rendered("production"), "mlflow-settings")
+    environment = compose["services"]["mlflow"]["environment"]
+    for name in ("MLFLOW_BACKEND_STORE_URI", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "MLFLOW_DISABLE_TELEMETRY"):
+        assert settings[name] == str(environment[name]).lower() or settings[name] == environment[name]
