@@ -98,16 +98,13 @@ def write_predictions(folder: Path, dataset: Path, models: dict[str, Path], scor
 
 def write_pages(plots: Path, report: Path, scores: "Scores", mistakes: int) -> None:
     """Write the tables and pictures for `dvc plots`, and the report."""
-    from components.evaluation.figures import confusion_picture
-    from components.evaluation.report import render
-    from components.evaluation.tables import confusion_name, write_tables
+    from components.evaluation.report import pictures_of, render
+    from components.evaluation.tables import write_tables
 
     plots.mkdir()
     write_tables(scores, plots)
-    matrices = {}
-    for task in scores.tasks(scores.main):
-        if task.kind == "single":
-            for name, measured in scores.of(task).items():
-                matrices[name, task.name] = picture = confusion_picture(measured.confusion, task.classes)
-                (plots / f"{confusion_name(name, task)}.png").write_bytes(picture.png)
-    report.write_text(render(scores, matrices, mistakes), encoding="utf-8")
+    pictures = pictures_of(scores)
+    (plots / "pictures").mkdir()  # a folder of its own: DVC shows every file in it
+    for name, picture in pictures.items():
+        (plots / "pictures" / f"{name}.png").write_bytes(picture.png)
+    report.write_text(render(scores, pictures, mistakes), encoding="utf-8")

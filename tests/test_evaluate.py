@@ -92,13 +92,14 @@ def test_confusion_tables_hold_one_line_a_labelled_sample(root: Path) -> None:
 def test_plots_hold_classes_calibration_and_pictures(root: Path) -> None:
     names = {path.name for path in (root / "plots").iterdir()}
     assert {"per_class.csv", "calibration.csv", "receipt.json"} <= names
-    assert all((root / "plots" / "confusion" / f"{name}-kind.png").is_file() for name in MODELS)
+    pictures = {path.stem for path in (root / "plots" / "pictures").iterdir()}
+    assert pictures >= {"calibration-kind", "classes-kind", *(f"confusion-kind-{name}" for name in MODELS)}
     with (root / "plots" / "calibration.csv").open(newline="", encoding="utf-8") as stream:
         lines = [line for line in csv.DictReader(stream) if (line["model"], line["task"]) == ("large", "kind")]
     dataset = Dataset.open(root / "dataset")
     known = dataset.labels(dataset.tasks[0])[dataset.rows("test")] >= 0
     assert sum(int(line["count"]) for line in lines) == known.sum()
-    Image.open(io.BytesIO((root / "plots" / "confusion" / "student-kind.png").read_bytes())).verify()
+    Image.open(io.BytesIO((root / "plots" / "pictures" / "confusion-kind-student.png").read_bytes())).verify()
 
 
 def test_names_are_shown_and_never_run(root: Path) -> None:

@@ -13,9 +13,10 @@ import numpy as np
 from components.data.tasks import Task
 from components.evaluation import columns
 from components.evaluation.calibration import labelled
-from components.evaluation.figures import Picture, class_picture, reliability_picture
+from components.evaluation.figures import Picture, class_picture, confusion_picture, reliability_picture
 from components.evaluation.mistakes import surest_mistakes
 from components.evaluation.scoring import Scores
+from components.evaluation.tables import picture_name
 from components.pages.rendering import rendered
 
 TEMPLATE = "report.html"
@@ -30,8 +31,21 @@ class Row:
     cells: list[tuple[str, bool]]
 
 
-def render(scores: Scores, matrices: Mapping[tuple[str, str], Picture], most_mistakes: int) -> str:
-    """The page. matrices: confusion pictures by model and task. The same scores give the same text."""
+def pictures_of(scores: Scores) -> dict[str, Picture]:
+    """Every picture of the main split: confusions by model and task, calibration and classes by task."""
+    pictures: dict[str, Picture] = {}
+    for task in scores.tasks(scores.main):
+        measured = scores.of(task)
+        if task.kind == "single":
+            pictures |= {picture_name("confusion", task, name): confusion_picture(one.confusion, task.classes)
+                         for name, one in measured.items()}
+        pictures[picture_name("calibration", task)] = reliability_picture(measured)
+        pictures[picture_name("classes", task)] = class_picture(measured, task.classes)
+    return pictures
+
+
+def render(scores: Scores, pictures: Mapping[str, Picture], most_mistakes: int) -> str:
+    """The page. pictures: those of `pictures_of`. The same scores give the same text."""
     tasks = scores.tasks(scores.main)
     return rendered(Path(__file__).with_name(TEMPLATE), {
         "split": scores.main,
@@ -40,7 +54,7 @@ def render(scores: Scores, matrices: Mapping[tuple[str, str], Picture], most_mis
         "summary": summary(scores),
         "head": [(task.name, [columns.title(name) for name in columns.CHIEF[task.kind]]) for task in tasks],
         "error": standard_error(scores),
-        "tasks": [task_section(scores, task, matrices, most_mistakes) for task in tasks],
+        "tasks": [task_section(scores, task, pictures, most_mistakes) for task in tasks],
         "temperatures": [(one.name, [f"{one.temperatures[task.name]:.3f}" for task in tasks]) for one in scores.judged],
     })
 
@@ -72,17 +86,17 @@ def standard_error(scores: Scores) -> str:
     return f"{100 * math.sqrt(0.8 * 0.2 / count):.1f} points on {count} samples"
 
 
-def task_section(scores: Scores, task: Task, matrices: Mapping[tuple[str, str], Picture], most: int) -> dict[str, Any]:
+def task_section(scores: Scores, task: Task, pictures: Mapping[str, Picture], most: int) -> dict[str, Any]:
     """All that the page shows of one task."""
-    measured = scores.of(task)
+    matrices = {name: pictures.get(picture_name("confusion", task, name)) for name in scores.of(task)}
     return {
         "name": task.name,
         "kind": task.kind,
         "classes": len(task.classes),
         "figures": [(name, *split_table(scores, task, name)) for name in scores.splits if task in scores.tasks(name)],
-        "matrices": [(name, shown(matrices[name, task.name])) for name in measured if (name, task.name) in matrices],
-        "reliability": shown(reliability_picture(measured)),
-        "by_class": shown(class_picture(measured, task.classes)),
+        "matrices": [(name, shown(picture)) for name, picture in matrices.items() if picture is not None],
+        "reliability": shown(pictures[picture_name("calibration", task)]),
+        "by_class": shown(pictures[picture_name("classes", task)]),
         "class_rows": class_rows(scores, task),
         "mistakes": [(sample_image(scores, one.row), one) for one in surest_mistakes(scores, task, most)],
     }

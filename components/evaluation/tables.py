@@ -29,7 +29,7 @@ def write_tables(scores: Scores, folder: Path) -> None:
     """per_class.csv, calibration.csv and, for each model and `single` task, confusion/MODEL-TASK.csv."""
     write_csv(folder / "per_class.csv", PER_CLASS, per_class_rows(scores))
     write_csv(folder / "calibration.csv", CALIBRATION, calibration_rows(scores))
-    (folder / "confusion").mkdir()  # a folder of its own: DVC draws every file in it by one template
+    (folder / "confusion").mkdir()
     for task in scores.tasks(scores.main):
         if task.kind == "single":
             for one in scores.judged:
@@ -38,12 +38,21 @@ def write_tables(scores: Scores, folder: Path) -> None:
 
 
 def confusion_name(model: str, task: Task) -> str:
-    """The path, without suffix, of what shows a model's confusions; odd characters of names are quoted.
+    """The path, without suffix, of the table of a model's confusions; odd characters of names are quoted.
 
     >>> confusion_name("wide", Task("colour/shade", "single", ()))
     'confusion/wide-colour%2Fshade'
     """
     return f"confusion/{quote(model, safe='')}-{quote(task.name, safe='')}"
+
+
+def picture_name(kind: str, task: Task, model: str = "") -> str:
+    """The file name, without suffix, of a picture of one task, of all models or of one.
+
+    >>> picture_name("confusion", Task("colour/shade", "single", ()), "wide")
+    'confusion-colour%2Fshade-wide'
+    """
+    return "-".join(quote(part, safe="") for part in (kind, task.name, model) if part)
 
 
 def per_class_rows(scores: Scores) -> Iterable[tuple[Any, ...]]:
