@@ -4,8 +4,10 @@
 
 Overhead is the time from the start of the process to its end, less what the step's function takes besides imports. Its
 shares are told too: the interpreter until the program's first line, imports by the library that they are made for,
-everything around the function (settings, digests, locks, seals, MLflow), and the end of the process. Beside it stand
-`stillhouse --help`, the compilation of the pipeline, and `dvc repro` with nothing to do where data.path is a manifest.
+everything around the function (settings, digests, locks, seals, MLflow, which loads in a process beside the step and is
+waited for), and the end of the process. CPU seconds stand beside: of the step and of what it started, less those of the
+work; on a machine that others use too they tell more than the clock. Then come `stillhouse --help`, the compilation of
+the pipeline, and `dvc repro` with nothing to do where data.path is a manifest.
 """
 
 import argparse
@@ -13,6 +15,8 @@ import builtins
 import json
 import os
 import platform
+import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -53,14 +57,17 @@ class Imports:
         self.seconds: dict[str, float] = defaultdict(float)
         self.stack: list[str] = []
         self.mark = 0.0
+        self.cpu = 0.0
+        self.cpu_mark = 0.0
         self.real = builtins.__import__
 
     def charge(self) -> None:
         """Book the time since the last look on the library whose import is under way."""
-        now = time.monotonic()
+        now, cpu = time.monotonic(), time.process_time()
         if self.stack:
             self.seconds[self.stack[-1]] += now - self.mark
-        self.mark = now
+            self.cpu += cpu - self.cpu_mark
+        self.mark, self.cpu_mark = now, cpu
 
     def timed(self, name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
         """Import as Python does; what is loaded already passes unmeasured."""
@@ -87,14 +94,16 @@ def probe(started: float, answer: Path, arguments: list[str]) -> int:
     builtins.__import__ = imports.timed
     from components import cli, contract
 
-    work = 0.0
+    work = cpu = 0.0
 
     def measured(function: Callable[..., None]) -> Callable[..., None]:
         def run(*settings: Any, **paths: Any) -> None:
-            nonlocal work
+            nonlocal work, cpu
             start, before = time.monotonic(), imports.total()
+            cpu_start, cpu_before = time.process_time(), imports.cpu
             function(*settings, **paths)
             work = time.monotonic() - start - (imports.total() - before)
+            cpu = time.process_time() - cpu_start - (imports.cpu - cpu_before)
         return run
 
     load = contract.load_step
@@ -102,7 +111,7 @@ def probe(started: float, answer: Path, arguments: list[str]) -> int:
     code = cli.main(arguments)
     ended = time.monotonic()
     inside = ended - began - work - imports.total()
-    answer.write_text(json.dumps({"ended": ended, "work": work, "shares": {
+    answer.write_text(json.dumps({"ended": ended, "work": work, "cpu": cpu, "shares": {
         "interpreter": began - started, **imports.seconds, "around the function": inside}}))
     return code
 
@@ -117,13 +126,20 @@ def environment(project: Path) -> dict[str, str]:
 def measure(project: Path, command: list[str]) -> dict[str, Any]:
     """Seconds and shares of one step's process."""
     answer = project / "answer.json"
-    started = time.monotonic()
+    before, started = children(), time.monotonic()
     subprocess.run([sys.executable, __file__, "--probe", str(started), str(answer), *command], cwd=project, check=True,
                    env=environment(project), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     whole = time.monotonic() - started
     told = json.loads(answer.read_text())
     shares = told["shares"] | {"end of the process": started + whole - told["ended"]}
-    return {"seconds": whole, "work": told["work"], "overhead": whole - told["work"], "shares": shares}
+    return {"seconds": whole, "work": told["work"], "overhead": whole - told["work"],
+            "cpu": children() - before - told["cpu"], "shares": shares}
+
+
+def children() -> float:
+    """CPU seconds of the processes that have ended so far."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
 
 
 def commands() -> dict[str, list[str]]:
@@ -174,11 +190,12 @@ def machine() -> str:
 
 def table(found: dict[str, Any]) -> str:
     """The figures as lines for people."""
-    lines = [f"{'step':<10}{'seconds':>9}{'work':>8}{'overhead':>10}   shares of the overhead, most first"]
+    lines = [f"{'step':<10}{'seconds':>9}{'work':>8}{'overhead':>10}{'CPU s':>8}   shares of the overhead, most first"]
     for name, one in found["steps"].items():
         shares = sorted(one["shares"].items(), key=lambda item: -item[1])
         told = ", ".join(f"{part} {seconds:.2f}" for part, seconds in shares if seconds >= 0.05)
-        lines.append(f"{name:<10}{one['seconds']:>9.2f}{one['work']:>8.2f}{one['overhead']:>10.2f}   {told}")
+        lines.append(f"{name:<10}{one['seconds']:>9.2f}{one['work']:>8.2f}{one['overhead']:>10.2f}"
+                     f"{one['cpu']:>8.2f}   {told}")
     return "\n".join([*lines, "", *(f"{name}: {seconds:.2f} s" for name, seconds in found["beside"].items())])
 
 
@@ -196,6 +213,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder)
         (project / "params.yaml").write_text(PARAMS)
+        shutil.copytree(ROOT / "registry", project / "registry")
         rounds = range(options.rounds)
         steps = {name: middle([measure(project, command) for _ in rounds]) for name, command in commands().items()}
         found = {"machine": machine(), "steps": steps, "beside": beside(project, options.rounds)}

@@ -1,5 +1,6 @@
 """What the image is built from: its Dockerfile, what is taken out of it, and what its health check says."""
 
+import ast
 import importlib.util
 import os
 import re
@@ -50,6 +51,14 @@ def test_the_last_stage_runs_as_a_number_that_is_not_root() -> None:
     last = DOCKERFILE.read_text().split("\nFROM ")[-1]
     (user,) = re.findall(r"^USER (\S+)$", last, re.MULTILINE)
     assert user == f"{containers.USER}:{containers.USER}"
+
+
+def test_the_build_may_see_all_that_the_wheel_holds() -> None:
+    tree = ast.parse((ROOT / "setup.py").read_text())
+    (held,) = [ast.literal_eval(node.value) for node in tree.body
+               if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "TREE"]
+    seen = (ROOT / ".dockerignore").read_text().splitlines()
+    assert {f"!{name}" for name in (*held, "stillhouse", "setup.py", "pyproject.toml")} <= set(seen)
 
 
 def test_the_tag_is_the_commit_unless_something_is_not_committed(tmp_path: Path) -> None:
