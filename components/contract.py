@@ -39,6 +39,7 @@ from components.storage.receipts import Receipt
 from components.tracking.runs import child_run
 
 STEPS = {
+    "fetch": "bring the data of a revision, a bucket or a folder here, every byte checked",
     "sample": "draw the embedded data set, faults and all",
     "validate": "decode every image and say what is wrong with it",
     "index": "turn images and labels into a Dataset",

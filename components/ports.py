@@ -43,7 +43,8 @@ def existing(path: Path, name: str) -> Path:
     """The path, or UserError where nothing is there."""
     if path.parts[:1] == ("s3:",):
         raise UserError(f"{name} is {'/'.join(path.parts).replace('s3:', 's3:/', 1)}, which is not on this machine",
-                        "copy it here first (aws s3 sync, dvc pull), and name that folder: data.path in params.yaml")
+                        "bring it here: set fetch.repository to it, run stillhouse fetch --data data/raw, and let "
+                        "data.path name that folder (docs/storage.md)")
     if not path.exists():
         remedy = "set data.path in params.yaml to a folder of images" if name == "source" else "make it: dvc repro"
         raise UserError(f"{path} does not exist; expected the {name} there", remedy)

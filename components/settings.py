@@ -23,6 +23,7 @@ from components.strict_yaml import parse_scalar, parse_yaml
 # Every section of params.yaml and the model that reads it; `*` stands for a name of the user's.
 SECTIONS = {
     "data": "components.data.settings:Data",
+    "fetch": "components.fetch:Fetch",
     "sample": "components.sample:Sample",
     "validate": "components.validate:Validate",
     "index": "components.index:Index",

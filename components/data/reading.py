@@ -85,7 +85,7 @@ def existing(source: Path) -> Path:
     if source.parts[:1] == ("s3:",):
         bucket = "/".join(source.parts[1:])
         raise UserError(f"data.path is s3://{bucket}, which is not on this machine",
-                        "copy it here first (aws s3 sync, dvc pull), and set data.path to that folder")
+                        "bring it here first (stillhouse fetch, docs/storage.md), and set data.path to that folder")
     if not source.exists():
         raise UserError(f"{source} does not exist; expected a folder of images, or a manifest",
                         "set data.path in params.yaml to one")

@@ -102,4 +102,8 @@ def place_of(where: str) -> Place:
     scheme, there, _ = where.partition("://")
     if not there:
         return Folder(Path(where))
-    raise UserError(f"{where}: no place of kind {scheme} is known", "name a folder")
+    if scheme == "s3":
+        from components.storage.bucket_place import BucketPlace
+
+        return BucketPlace(where)
+    raise UserError(f"{where}: no place of kind {scheme} is known", "name a folder, or s3://bucket/prefix")

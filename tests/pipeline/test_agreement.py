@@ -27,6 +27,7 @@ TASKS_IN_KUBEFLOW_ONLY = {
     "confusion": "matrices in Kubeflow's own form; `dvc plots` draws them from reports/evaluate/plots",
 }
 TASKS_IN_ARGO_ONLY = {"promote": "is to be added to Kubeflow"}
+TASKS_IN_PLACE_OF_SAMPLE = {"fetch": "where fetch.repository says whence the images come; is to be added to Kubeflow"}
 
 # Inputs that dvc.yaml does not connect, each with the reason.
 EDGES_ON_CLUSTERS_ONLY = {
@@ -72,7 +73,16 @@ def test_clusters_have_the_stages_of_dvc_as_tasks_and_those_that_are_named_here(
 
 
 def test_every_step_is_a_task_of_a_cluster(graphs: dict[str, Graph]) -> None:
-    assert set(STEPS) <= graphs["kubeflow"].tasks | graphs["argo"].tasks
+    assert set(STEPS) <= graphs["kubeflow"].tasks | graphs["argo"].tasks | set(TASKS_IN_PLACE_OF_SAMPLE)
+
+
+def test_images_that_are_fetched_are_not_drawn(tmp_path: Path) -> None:
+    command = ["argo", *CLUSTER, "--cluster-set", "params.fetch.repository=https://example.com/garments.git"]
+    with contextlib.chdir(ROOT):
+        assert main([*command, "--output", str(tmp_path / "argo.yaml")]) == 0
+    graph = of_argo(next(iter(YAML(typ="safe", pure=True).load_all((tmp_path / "argo.yaml").read_text()))))
+    assert "fetch" in graph.tasks and "sample" not in graph.tasks
+    assert {("validate", "source", "fetch", "data"), ("index", "source", "fetch", "data")} <= graph.edges
 
 
 def test_clusters_connect_the_tasks_as_dvc_does(graphs: dict[str, Graph], form: str) -> None:
@@ -139,7 +149,7 @@ def test_every_wrapper_hands_each_artifact_on_under_its_own_name() -> None:
     tree = ast.parse((ROOT / "pipeline/kubeflow.py").read_text())
     called = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     calls = [call for call in called if getattr(call.func, "id", "") == "run_task"]
-    assert len(calls) == len(STEPS) - len(TASKS_IN_ARGO_ONLY) + 1  # train has two wrappers
+    assert len(calls) == len(STEPS) - len(TASKS_IN_ARGO_ONLY | TASKS_IN_PLACE_OF_SAMPLE) + 1  # train has two wrappers
     for call in calls:
         artifacts = call.args[3]
         assert isinstance(artifacts, ast.Dict)
