@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -72,7 +72,8 @@ def pods(objects: list[Object]) -> Iterator[Pod]:
             yield of_template(f"CronJob {name}", 1, spec["jobTemplate"]["spec"]["template"])
         elif one["kind"] == "TrainingRuntime":
             for job in spec["template"]["spec"]["replicatedJobs"]:
-                yield of_template(f"TrainingRuntime {name}", nodes(objects, name), job["template"]["spec"]["template"])
+                made = of_template(f"TrainingRuntime {name}", nodes(objects, name), job["template"]["spec"]["template"])
+                yield replace(made, labels=made.labels | {"jobset.sigs.k8s.io/jobset-name": name})
         elif one["kind"] == "InferenceService":
             yield Pod(f"InferenceService {name}", spec["predictor"]["maxReplicas"], spec["predictor"]["labels"],
                       predictor_pod(spec["predictor"]))

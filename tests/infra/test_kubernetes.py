@@ -16,9 +16,6 @@ EXTENSIONS = {"TrainJob": "trainer.kubeflow.org_trainjobs.yaml",
 NO_SCHEMA = {"TrainingRuntime"}  # checked as the Job that it becomes, below
 VERSIONS = ("1.31", "1.37")  # the oldest that is meant to take them, and the newest that can be checked
 
-# Policies that select pods which others make: Argo, for Kubeflow too.
-OF_OTHERS = {"pipeline"}
-
 # What a cluster's owner makes before; docs/cluster-kubernetes.md says how.
 SECRETS = {"mlflow-admin", "mlflow-database", "object-store", "repository"}
 

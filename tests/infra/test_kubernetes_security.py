@@ -6,7 +6,7 @@ import pytest
 from manifests import OVERLAYS, Object, Pod, named, of_kind, pods, rendered
 
 VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
-OF_OTHERS = {"pipeline"}  # pods that Argo makes, for Kubeflow too
+OF_OTHERS = {"pipeline", "training"}  # pods that Argo makes, for Kubeflow too, and JobSet for TrainJobs
 LOOKING = {"get", "list", "watch"}
 
 
@@ -157,7 +157,9 @@ def check_peer(peer: Object, overlay: str) -> None:
         labels = peer["namespaceSelector"]["matchLabels"]
         assert labels["kubernetes.io/metadata.name"] in ("kube-system", "kubeflow", "ingress-nginx")
     else:
-        assert [pod for pod in every_pod(overlay) if selects(peer["podSelector"], pod)], peer
+        jobs = {"matchExpressions": [{"key": "jobset.sigs.k8s.io/jobset-name", "operator": "Exists"}]}
+        assert peer["podSelector"] == jobs or [
+            pod for pod in every_pod(overlay) if selects(peer["podSelector"], pod)], peer
 
 
 def check_ports(rule: Object, chosen: list[Pod]) -> None:
