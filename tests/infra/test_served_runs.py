@@ -105,6 +105,7 @@ def in_database(served: Services, question: str, database: str = "mlflow") -> st
     return done.stdout.strip()
 
 
+@pytest.mark.timeout(1200)
 def test_the_whole_pipeline_on_a_server_is_one_parent_with_its_children_and_their_files(
         tmp_path: Path, served: Services, known: dict[str, str]) -> None:
     copy = make_project(tmp_path / "project")
