@@ -79,7 +79,7 @@ class Installed:
 
     def run(self, *command: str | Path, cwd: Path, code: int = 0) -> str:
         """Run a command to its end and return what it printed."""
-        done = subprocess.run(list(map(str, command)), cwd=cwd, env=self.environment(), text=True, timeout=500,
+        done = subprocess.run(list(map(str, command)), cwd=cwd, env=self.environment(), text=True, timeout=900,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
         assert done.returncode == code, done.stdout[-4000:]
         return done.stdout

@@ -1,6 +1,7 @@
 """A user's own repository, made, run and upgraded with Stillhouse from a wheel, where nothing else of this tree is."""
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,11 @@ import pytest
 from copies import TINY
 from wheels import Installed, build, copy_source, install
 
+from components.strict_yaml import parse_yaml
+
 pytestmark = pytest.mark.slow
+
+TINIER = TINY.replace("count: 120", "count: 104").replace("epochs: 6", "epochs: 1").replace("views: 12", "views: 2")
 
 
 @dataclass(frozen=True)
@@ -46,12 +51,12 @@ def installed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Install
 def own(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> Own:
     """A repository around images that lie elsewhere, in which everything was run once."""
     folder = tmp_path_factory.mktemp("user")
-    (folder / "params.yaml").write_text(TINY)
+    (folder / "params.yaml").write_text(TINIER)
     installed.run("stillhouse", "sample", "--data", "images", cwd=folder)
     said = installed.run("stillhouse", "init", "own", "--from", "images", cwd=folder)
     assert "layout labels_csv" in said and "task colour" in said
     made = Own(folder / "own", installed)
-    (made.path / "params.yaml").write_text(TINY.replace("data/raw", str(folder / "images")))
+    (made.path / "params.yaml").write_text(TINIER.replace("data/raw", str(folder / "images")))
     made.commit("tiny settings")
     made.repro()
     made.commit("first results")
@@ -72,9 +77,80 @@ def test_git_keeps_settings_and_figures_and_none_of_the_data(own: Own) -> None:
     assert own.run("git", "status", "--porcelain") == ""
 
 
-def test_the_pipeline_of_the_wheel_compiles_for_kubeflow(own: Own, tmp_path: Path) -> None:
+def test_the_pipeline_of_the_wheel_is_written_for_kubeflow_and_argo(own: Own, tmp_path: Path) -> None:
     own.run("stillhouse", "pipeline", "compile", "--output", tmp_path / "pipeline.yaml")
+    own.run("stillhouse", "pipeline", "argo", "--output", tmp_path / "argo.yaml")
     assert "name: stillhouse" in (tmp_path / "pipeline.yaml").read_text()
+    assert "kind: WorkflowTemplate" in (tmp_path / "argo.yaml").read_text()
+
+
+def test_plots_and_differences_of_figures_show_without_further_settings(own: Own, tmp_path: Path) -> None:
+    own.run("dvc", "plots", "show", "-o", tmp_path / "plots")
+    page = (tmp_path / "plots/index.html").read_text()
+    titles = [title for plot in parse_yaml((own.path / "dvc.yaml").read_bytes(), "")["plots"] if isinstance(plot, dict)
+              for title in (next(iter(plot.values()))["title"],)]
+    assert len(titles) > 3 and all(title in page for title in titles)
+    shown = {path.name.rpartition("pictures_")[2] for path in (tmp_path / "plots/static").iterdir()}
+    made = {path.name for path in (own.path / "reports/evaluate/plots/pictures").iterdir()}
+    assert shown == made and "confusion-colour-distilled.png" in made
+    table = own.run("dvc", "metrics", "diff", "HEAD~1", "--md", "--targets", "reports/evaluate/metrics.json")
+    assert "| reports/evaluate/metrics.json | distilled.test.colour.accuracy" in " ".join(table.split())
+
+
+def test_the_lines_of_the_workflow_run_in_a_checkout(own: Own, tmp_path: Path) -> None:
+    steps = parse_yaml((own.path / ".github/workflows/retrain.yaml").read_bytes(), "")["jobs"]["retrain"]["steps"]
+    lines = [step["run"] for step in steps if "run" in step and "pip install" not in step["run"]]
+    assert len(lines) == 4
+    for line in lines:
+        own.run("env", f"GITHUB_STEP_SUMMARY={tmp_path / 'summary.md'}", "bash", "-euo", "pipefail", "-c", line)
+    assert (tmp_path / "summary.md").exists()
+
+
+def test_no_image_is_tracked_one_by_one_behind_index(own: Own) -> None:
+    stages = parse_yaml((own.path / "dvc.lock").read_bytes(), "dvc.lock")["stages"]
+    files = {(name, entry["path"]): entry.get("nfiles", 1) for name, stage in stages.items()
+             for entry in [*stage.get("deps", []), *stage["outs"]]}
+    images = [place for place, count in files.items() if count > 100]
+    assert images == [("validate", str(own.path.parent / "images"))]
+    assert sum(count for place, count in files.items() if place not in images) < 200
+
+
+def test_with_a_manifest_a_run_that_has_nothing_to_do_opens_no_folder_of_images(own: Own, tmp_path: Path) -> None:
+    copied = Own(tmp_path / "own", own.installed)
+    shutil.copytree(own.path, copied.path, symlinks=True)
+    shutil.copytree(own.path.parent / "images", tmp_path / "images")
+    copied.run("stillhouse", "lists", tmp_path / "images", "--manifest", "images.csv")
+    root = f'path: images.csv, root: "{tmp_path / "images"}"'
+    (copied.path / "params.yaml").write_text(TINIER.replace('path: data/raw, root: ""', root))
+    assert "Running stage 'validate'" in copied.run("dvc", "repro", "index")
+    (tmp_path / "images").rename(tmp_path / "gone")
+    assert "Running stage" not in copied.run("dvc", "repro", "index")
+    with (copied.path / "images.csv").open("a") as manifest:
+        manifest.write("images/new.jpg\n")
+    assert "failed to reproduce 'validate'" in copied.run("dvc", "repro", "index", code=255)
+
+
+def test_seeds_are_queued_and_run_in_copies_that_find_the_images(own: Own, tmp_path: Path) -> None:
+    queued = Own(tmp_path / "own", own.installed)
+    shutil.copytree(own.path, queued.path, symlinks=True)
+    queued.run("dvc", "exp", "run", "--queue", "-S", "seed=4,5", "train@broad")
+    assert queued.run("dvc", "queue", "status").count("Queued") >= 2
+    queued.run("dvc", "exp", "run", "--run-all", "-j", "1")
+    shown = json.loads(queued.run("dvc", "exp", "show", "--json"))
+    found = [one["revs"][0]["data"] for commit in shown for one in commit["experiments"] or []]
+    seeds = {one["params"]["params.yaml"]["data"]["seed"]: one["metrics"]["reports/teachers.broad/metrics.json"]["data"]
+             for one in found}
+    assert sorted(seeds) == [4, 5] and seeds[4] != seeds[5]
+    assert queued.run("git", "status", "--porcelain") == "", "the folder itself stays as it was"
+
+
+def test_an_image_path_that_is_relative_to_elsewhere_fails_in_a_queued_copy(own: Own, tmp_path: Path) -> None:
+    queued = Own(tmp_path / "own", own.installed)
+    shutil.copytree(own.path, queued.path, symlinks=True)
+    shutil.copytree(own.path.parent / "images", tmp_path / "images")
+    queued.run("dvc", "exp", "run", "--queue", "-S", "data.path=../images", "index")
+    queued.run("dvc", "exp", "run", "--run-all", "-j", "1")
+    assert "Failed" in queued.run("dvc", "queue", "status")
 
 
 def test_an_upgrade_runs_again_what_it_changed_and_nothing_else(own: Own, source: Path, tmp_path: Path) -> None:
