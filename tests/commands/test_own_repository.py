@@ -108,11 +108,10 @@ def test_the_lines_of_the_workflow_run_in_a_checkout(own: Own, tmp_path: Path) -
 
 def test_no_image_is_tracked_one_by_one_behind_index(own: Own) -> None:
     stages = parse_yaml((own.path / "dvc.lock").read_bytes(), "dvc.lock")["stages"]
-    files = {(name, entry["path"]): entry.get("nfiles", 1) for name, stage in stages.items()
-             for entry in [*stage.get("deps", []), *stage["outs"]]}
-    images = [place for place, count in files.items() if count > 100]
-    assert images == [("validate", str(own.path.parent / "images"))]
-    assert sum(count for place, count in files.items() if place not in images) < 200
+    read = {(name, one["path"]): one.get("nfiles", 1) for name, stage in stages.items() for one in stage["deps"]}
+    made = {one["path"]: one.get("nfiles", 1) for stage in stages.values() for one in stage["outs"]}
+    assert [place for place, count in read.items() if count > 100] == [("validate", str(own.path.parent / "images"))]
+    assert max(made.values()) < 50 and sum(made.values()) < 150, "of 105 images, as of any number"
 
 
 def test_with_a_manifest_a_run_that_has_nothing_to_do_opens_no_folder_of_images(own: Own, tmp_path: Path) -> None:
