@@ -1,15 +1,19 @@
 """Copies of the project for tests that run the whole pipeline, and a server for those that submit it."""
 
 import shutil
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import pytest
 from copies import TINY, Project, kill, make_project
 
 if TYPE_CHECKING:
     from kubeflow_server import State
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @pytest.fixture
@@ -36,10 +40,23 @@ def changeable(finished: Project, tmp_path: Path) -> Project:
     return Project((tmp_path / "copy").resolve())
 
 
+def one_at_a_time(function: Callable[P, R]) -> Callable[P, R]:
+    """The function for threads that play two processes: kfp's compiler keeps what it builds in one global place."""
+    lock = threading.Lock()
+
+    def locked(*arguments: P.args, **named: P.kwargs) -> R:
+        with lock:
+            return function(*arguments, **named)
+
+    return locked
+
+
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder: settings and facts of a cluster, and nothing of a server in the environment."""
     from kubeflow_server import IMAGE
+
+    from pipeline import package
 
     for name in ("KF_PIPELINES_ENDPOINT", "KF_PIPELINES_UI_ENDPOINT", "KF_PIPELINES_TOKEN", "KF_PIPELINES_COOKIES",
                  "KF_PIPELINES_SA_TOKEN_PATH", "KUBERNETES_SERVICE_HOST", "SSL_CERT_FILE", "STILLHOUSE_IMAGE"):
@@ -48,6 +65,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("pipeline.api.connection.FIRST_PAUSE", 0.01)
     monkeypatch.setattr("pipeline.waiting.POLL", 0.02)
     monkeypatch.setattr("pipeline.package.changed_files", lambda: 0)
+    monkeypatch.setattr("pipeline.package.package_of", one_at_a_time(package.package_of))
     (tmp_path / "params.yaml").write_text(TINY)
     (tmp_path / "infra").mkdir()
     (tmp_path / "infra/kubeflow.yaml").write_text(f"image: {{name: '{IMAGE}'}}\n")

@@ -13,13 +13,11 @@ import yaml
 from kubeflow_server import IMAGE, State
 
 from components.errors import TryAgain
-from components.settings import Params
 from pipeline.__main__ import main
 from pipeline.api import connection
 from pipeline.api.access import Access
 from pipeline.api.records import Run
 from pipeline.api.tasks import Task
-from pipeline.inputs import run_inputs
 from pipeline.waiting import tell, wait_for
 
 CANARY = "c4n4ry-t0ken-that-nobody-may-see"
@@ -48,9 +46,11 @@ def test_a_submit_uploads_a_version_and_starts_a_run_of_it(host: str, state: Sta
         "pipeline_id": state.only("pipelines")["pipeline_id"], "pipeline_version_id": version["pipeline_version_id"]}
     assert run["experiment_id"] == state.only("experiments")["experiment_id"]
     assert state.only("experiments")["display_name"] == "stillhouse"
-    assert run["runtime_config"]["parameters"] == run_inputs(Params.load(Path("params.yaml")))
     (spec, *_) = yaml.safe_load_all(state.packages[version["pipeline_version_id"]])
-    assert spec["pipelineInfo"]["name"] == "stillhouse"
+    inputs = {name: one["defaultValue"] for name, one in spec["root"]["inputDefinitions"]["parameters"].items()}
+    assert run["runtime_config"]["parameters"] == inputs
+    assert json.loads(inputs["student_settings"])["student"]["epochs"] == 2
+    assert [item["teacher"] for item in inputs["teachers"]] == ["deep", "broad"]
 
 
 def test_what_the_cluster_file_says_of_runs_stands_in_the_request(host: str, desk: Path, state: State) -> None:
