@@ -110,15 +110,19 @@ def points(value: float, metric: str) -> str:
     return signed(value, metric).lstrip("+-")
 
 
+def held(found: Comparison, rule: Rule) -> tuple[str, ...]:
+    """The tasks that must not get worse."""
+    return rule.hold or tuple(found.tasks)
+
+
 def on_tasks(found: Comparison, rule: Rule) -> Iterator[Reason]:
     """Tasks that got worse, and those of which the samples tell little."""
-    held = rule.hold or tuple(found.tasks)
-    for name in held:
+    for name in held(found, rule):
         if name not in found.tasks:
             yield Reason("refused", f"compare.hold names task {name}, which could not be compared")
     for name, one in found.tasks.items():
         if one.verdict == "worse":
-            weight: Literal["lost", "told"] = "lost" if name in held else "told"
+            weight: Literal["lost", "told"] = "lost" if name in held(found, rule) else "told"
             yield Reason(weight, f"{name} got worse: {one.metric} {change(one.interval, rule)}")
         elif one.verdict == "unsure" and len(found.tasks) > 1:
             yield Reason("told", f"{name} may be worse or better: {one.metric} {change(one.interval, rule)}")
@@ -139,8 +143,9 @@ def apart(one: TaskVerdict) -> str:
 def on_classes(found: Comparison, rule: Rule) -> Iterator[Reason]:
     """Classes that lost more of their recall than may be lost, where that is no chance."""
     for name, one in found.tasks.items():
+        weight: Literal["lost", "told"] = "lost" if name in held(found, rule) else "told"
         for lost in dropped(one.classes, rule):
-            yield Reason("lost", f"{name}: the recall of {lost.name} fell from {lost.champion:.3f} to "
+            yield Reason(weight, f"{name}: the recall of {lost.name} fell from {lost.champion:.3f} to "
                                  f"{lost.challenger:.3f} on {lost.support} samples, by more than {rule.class_drop:g}")
 
 

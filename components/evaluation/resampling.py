@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from components.data.chance import sample_keys, uniforms
 
-BLOCK_CELLS = 1 << 22  # weights that are held at once
+BLOCK = 16  # resamples that are drawn at once; another number gives other draws
 MOST_WEIGHT = 18  # Poisson(1) goes beyond with a probability under 2**-53, which no draw can tell from 0
 STEPS = np.cumsum([math.exp(-1) / math.factorial(count) for count in range(MOST_WEIGHT)])
 
@@ -34,11 +34,9 @@ class Interval:
 
 def weights(seed: int, units: NDArray[np.uint8], resamples: int) -> Iterator[NDArray[np.float64]]:
     """The weights of units, uint8 [n, 32], in every resample, as blocks [b, n] whose lengths add up to `resamples`."""
-    block = max(1, min(resamples, BLOCK_CELLS // max(1, len(units))))
-    for start in range(0, resamples, block):
-        drawn = [uniforms(sample_keys(seed, "resample", units, number), 1)[:, 0]
-                 for number in range(start, min(resamples, start + block))]
-        yield np.searchsorted(STEPS, np.stack(drawn), side="right").astype(np.float64)
+    for start in range(0, resamples, BLOCK):
+        drawn = uniforms(sample_keys(seed, "resample", units, start // BLOCK), BLOCK)[:, : resamples - start]
+        yield np.searchsorted(STEPS, drawn.T, side="right").astype(np.float64)
 
 
 def interval(difference: float, drawn: Floats, confidence: float) -> Interval:
@@ -56,7 +54,7 @@ def mcnemar(won: int, lost: int) -> float:
 
     McNemar 1947, https://doi.org/10.1007/BF02295996, by the binomial distribution instead of its approximation.
 
-    >>> mcnemar(1, 5), mcnemar(0, 0)
+    >>> round(mcnemar(1, 5), 6), mcnemar(0, 0)
     (0.21875, 1.0)
     """
     return min(1.0, 2 * at_most(min(won, lost), won + lost))
@@ -65,7 +63,7 @@ def mcnemar(won: int, lost: int) -> float:
 def at_most(hits: int, draws: int) -> float:
     """The probability of so many heads or fewer in so many tosses of a coin.
 
-    >>> at_most(1, 3)
+    >>> round(at_most(1, 3), 6)
     0.5
     """
     logs = [math.lgamma(draws + 1) - math.lgamma(k + 1) - math.lgamma(draws - k + 1) for k in range(hits + 1)]
