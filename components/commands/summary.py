@@ -9,6 +9,7 @@ from typing import Any
 from components.commands.subjects import Subject, open_subject, subject_arguments
 from components.errors import UserError
 from components.evaluation.columns import CHIEF, best, kind_of, written
+from components.evaluation.gate_table import headline
 from components.storage.digests import file_digest
 
 WIDTH = 100
@@ -160,10 +161,20 @@ def pointers(reports: Path) -> Lines:
     """Where to look further; only what is there."""
     report = reports / "evaluate" / "report.html"
     found = [("report", f"{report}  (open it in a browser)")] if report.is_file() else []
+    found += gate(reports / "compare" / "verdict.json")
     found += exported(reports / "export" / "metrics.json")
     found += [("runs", "make mlflow, then http://127.0.0.1:5000"),
               ("where from", "stillhouse trace " + ("exported" if Path("exported").is_dir() else str(report)))]
     return [f"{name:<11}{text}" for name, text in found]
+
+
+def gate(path: Path) -> list[tuple[str, str]]:
+    """What the gate said of the distilled model, and what to type where it may be published."""
+    try:
+        verdict = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return []
+    return [("verdict", headline(verdict) + (": stillhouse publish" if verdict["promote"] else ""))]
 
 
 def exported(path: Path) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from components.evaluation.columns import title
-from components.evaluation.gate_verdict import signed
+from components.evaluation.differences import signed, span
 
 HEADLINES = {
     "first": "the first model of this registry", "better": "better than the champion", "equal": "equal to the champion",
@@ -23,8 +23,8 @@ def headline(verdict: Mapping[str, Any]) -> str:
     line = f"{verdict['verdict']}: {words}{f' {champion[:12]}' if champion else ''}"
     if (mean := verdict["mean"]) is not None:
         metric = verdict["rule"]["metric"]
-        low, high = signed(mean["low"], metric), signed(mean["high"], metric)
-        line += f", {title(metric)} {signed(mean['difference'], metric)} ({low} to {high})"
+        line += (f", {title(metric)} {signed(mean['difference'], metric)} "
+                 f"({span(mean['low'], mean['high'], metric)})")
     return line + ("; may be promoted" if verdict["promote"] else "")
 
 
@@ -59,18 +59,13 @@ def rows(verdict: Mapping[str, Any]) -> Iterator[str]:
     for name, one in verdict["tasks"].items():
         found = one["interval"]
         cells = [words(name), title(one["metric"]), f"{one['champion']:.3f}", f"{one['challenger']:.3f}",
-                 signed(found["difference"], one["metric"]), bounds(found, one["metric"]),
+                 signed(found["difference"], one["metric"]), span(found["low"], found["high"], one["metric"]),
                  f"{one['won']} : {one['lost']}", one["verdict"]]
         yield f"| {' | '.join(cells)} |"
     if len(verdict["tasks"]) > 1:
         mean, metric = verdict["mean"], verdict["rule"]["metric"]
-        yield (f"| mean | {title(metric)} | | | {signed(mean['difference'], metric)} | {bounds(mean, metric)} | | "
-               f"{mean['verdict']} |")
-
-
-def bounds(found: Mapping[str, float], metric: str) -> str:
-    """The two ends of an interval."""
-    return f"{signed(found['low'], metric)} to {signed(found['high'], metric)}"
+        yield (f"| mean | {title(metric)} | | | {signed(mean['difference'], metric)} | "
+               f"{span(mean['low'], mean['high'], metric)} | | {mean['verdict']} |")
 
 
 def words(text: str) -> str:

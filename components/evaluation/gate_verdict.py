@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from components.data.files import listed
 from components.evaluation.columns import LESS_IS_BETTER
+from components.evaluation.differences import points, signed, span
 from components.evaluation.gate import SCHEMA, ClassChange, Comparison, TaskVerdict, to_json
 from components.evaluation.gate_settings import Rule
 from components.evaluation.pairing import Side
@@ -92,22 +93,8 @@ def most_samples(found: Comparison) -> int:
 
 def change(found: Any, rule: Rule) -> str:
     """A difference and its interval in words."""
-    low, high = signed(found.low, rule.metric), signed(found.high, rule.metric)
-    return f"{signed(found.difference, rule.metric)} ({low} to {high} at {100 * rule.confidence:g} %)"
-
-
-def signed(value: float, metric: str) -> str:
-    """A difference with its sign: shares in points of a hundred, log-losses in nats.
-
-    >>> signed(0.0123, "accuracy"), signed(-0.5, "log_loss")
-    ('+1.2 points', '-0.500 nats')
-    """
-    return f"{value:+.3f} nats" if metric == "log_loss" else f"{100 * value:+.1f} points"
-
-
-def points(value: float, metric: str) -> str:
-    """A difference without its sign."""
-    return signed(value, metric).lstrip("+-")
+    bounds = span(found.low, found.high, rule.metric)
+    return f"{signed(found.difference, rule.metric)} ({bounds} at {100 * rule.confidence:g} %)"
 
 
 def held(found: Comparison, rule: Rule) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ class Mistake:
 def surest_mistakes(scores: Scores, task: Task, most: int) -> list[Mistake]:
     """Up to `most` wrongly judged samples of the main split, the surest wrong word of any model first, then by id."""
     places, labels = scores.splits[scores.main], scores.labels(task)
-    readings = [_read(task, one.said[task.name][places], labels) for one in scores.judged]
+    readings = [read(task, one.said[task.name][places], labels) for one in scores.judged]
     errors = np.where(labelled(labels), np.max([sure * wrong for _, sure, wrong in readings], axis=0), 0.0)
     ordered = np.argsort(-errors, kind="stable")[:most]  # rows lie in the order of ids
     return [_mistake(scores, task, readings, int(place)) for place in ordered if errors[place] > 0]
@@ -50,7 +50,7 @@ def surest_mistakes(scores: Scores, task: Task, most: int) -> list[Mistake]:
 Reading = tuple[NDArray[Any], Floats, NDArray[np.bool_]]
 
 
-def _read(task: Task, said: Floats, labels: NDArray[Any]) -> Reading:
+def read(task: Task, said: Floats, labels: NDArray[Any]) -> Reading:
     """What was named (class, or bool by label), how sure that was, and whether it is wrong, each [n]."""
     if task.kind == "single":
         named = said.argmax(axis=1)
@@ -65,13 +65,14 @@ def _read(task: Task, said: Floats, labels: NDArray[Any]) -> Reading:
 def _mistake(scores: Scores, task: Task, readings: list[Reading], place: int) -> Mistake:
     row = int(scores.rows[scores.splits[scores.main]][place])
     given = scores.labels(task)[place]
-    sayings = [Saying(one.name, _words(task, named[place]), float(sure[place]), bool(wrong[place]))
+    sayings = [Saying(one.name, words(task, named[place]), float(sure[place]), bool(wrong[place]))
                for one, (named, sure, wrong) in zip(scores.judged, readings, strict=True)]
     given = given if task.kind == "single" else given > 0.5
-    return Mistake(row, str(scores.dataset.samples["path"].iloc[row]), _words(task, given), tuple(sayings))
+    return Mistake(row, str(scores.dataset.samples["path"].iloc[row]), words(task, given), tuple(sayings))
 
 
-def _words(task: Task, named: Any) -> str:
+def words(task: Task, named: Any) -> str:
+    """The class that was named, or the labels."""
     if task.kind == "single":
         return task.classes[int(named)]
     return ", ".join(name for name, there in zip(task.classes, named, strict=True) if there) or "none"

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from components.data.dataset import Dataset
 from components.data.tasks import Task
 from components.evaluation import columns
 from components.evaluation.calibration import labelled
@@ -98,7 +99,7 @@ def task_section(scores: Scores, task: Task, pictures: Mapping[str, Picture], mo
         "reliability": shown(pictures[picture_name("calibration", task)]),
         "by_class": shown(pictures[picture_name("classes", task)]),
         "class_rows": class_rows(scores, task),
-        "mistakes": [(sample_image(scores, one.row), one) for one in surest_mistakes(scores, task, most)],
+        "mistakes": [(sample_image(scores.dataset, one.row), one) for one in surest_mistakes(scores, task, most)],
     }
 
 
@@ -128,12 +129,12 @@ def shown(picture: Picture) -> dict[str, Any]:
     return {"source": data_uri(picture.png, "png"), "width": picture.width, "least": least}
 
 
-def sample_image(scores: Scores, row: int) -> str:
+def sample_image(dataset: Dataset, row: int) -> str:
     """The stored pixels of a sample as an image in the page."""
     from PIL import Image
 
     stream = io.BytesIO()
-    pixels = scores.dataset.pixels(np.array([row]))[0]
+    pixels = dataset.pixels(np.array([row]))[0]
     Image.fromarray(pixels).save(stream, "JPEG", quality=92)
     return data_uri(stream.getvalue(), "jpeg")
 

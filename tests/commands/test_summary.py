@@ -67,6 +67,21 @@ def test_it_says_where_to_look_further(here: Path, capsys: pytest.CaptureFixture
     assert "stillhouse trace exported" in text
 
 
+def test_the_verdict_of_the_gate_is_one_line(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(here, MODELS)
+    file = here / "reports" / "compare" / "verdict.json"
+    file.parent.mkdir()
+    mean = {"difference": 0.0123, "low": 0.003, "high": 0.021}
+    file.write_text(json.dumps({"verdict": "better", "champion": "ab" * 32, "mean": mean, "promote": True,
+                                "rule": {"metric": "accuracy"}}))
+    assert main(["summary"]) == 0
+    assert ("verdict    better: better than the champion abababababab, accuracy +1.2 points (+0.3 to +2.1 points); "
+            "may be promoted: stillhouse publish\n") in capsys.readouterr().out
+    file.write_text(json.dumps({"verdict": "first", "champion": None, "mean": None, "promote": False, "rule": {}}))
+    main(["summary"])
+    assert "verdict    first: the first model of this registry\n" in capsys.readouterr().out
+
+
 def test_a_speed_that_belongs_to_other_figures_is_not_shown(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(here, MODELS, {"wide": 9.5, "deep": 12.25, "student": 1.5, "distilled": 1.75})
     path = here / "reports" / "evaluate" / "metrics.json"

@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from copies import Project, kill, wait_for
@@ -37,13 +38,38 @@ def test_other_views_are_judged_again_by_the_teachers_and_nothing_else_is(change
     assert set(json.loads(changeable.run("dvc", "status", "--json"))) == {"student", "teach", "distill"}
 
 
+def test_a_published_model_is_the_champion_that_the_next_is_held_against(changeable: Project) -> None:
+    assert verdict(changeable)["verdict"] == "first"
+    changeable.run("stillhouse", "publish", "--tag", "good")
+    assert set(json.loads(changeable.run("dvc", "status", "--json"))) == {"compare"}
+    assert changeable.repro() == ["compare"] and verdict(changeable)["verdict"] == "same"
+    digest = verdict(changeable)["champion"]
+    assert changeable.run("git", "status", "--porcelain", "registry").split() == ["M", "registry/latest.json"]
+    changeable.change("epochs: 2\n  sizes: [32]\n  augment", "epochs: 3\n  sizes: [32]\n  augment")
+    assert changeable.repro() == AFTER_STUDENT
+    found = verdict(changeable)
+    assert found["champion"] == digest != found["model"] and found["tasks"]
+    assert "verdict    " + found["verdict"] in changeable.run("stillhouse", "summary")
+    assert f"{digest[:12]}  latest, good  distilled (resnet18)" in changeable.run("stillhouse", "pull-model", "--list")
+    changeable.run("stillhouse", "publish", "--force")
+    changeable.run("stillhouse", "pull-model", "good", "--to", "pulled")
+    shutil.rmtree(changeable.path / "registry" / "models")
+    traced = changeable.run("stillhouse", "trace", "pulled/export", "--verify")
+    assert "pulled/model" in traced and "data/dataset" in traced and "the raw folder" in traced
+
+
+def verdict(project: Project) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((project.path / "reports/compare/verdict.json").read_text())
+    return found
+
+
 def test_settings_of_the_machine_rerun_nothing(changeable: Project) -> None:
     changeable.change("checkpoint_seconds: 0.0", "checkpoint_seconds: 7.0")
     assert json.loads(changeable.run("dvc", "status", "--json")) == {}
 
 
 @pytest.mark.parametrize("width", [1200, 400])
-@pytest.mark.parametrize("page", ["evaluate/report.html", "validate/page.html"])
+@pytest.mark.parametrize("page", ["evaluate/report.html", "validate/page.html", "compare/report.html"])
 def test_the_pages_show_themselves_in_a_browser(finished: Project, tmp_path: Path, page: str, width: int) -> None:
     browser = shutil.which("chromium")
     if browser is None:
@@ -65,7 +91,7 @@ def test_two_runs_from_scratch_seal_the_same_bytes(finished: Project, project: P
     project.repro()
     assert len(finished.receipts()) == 10
     assert project.receipts() == finished.receipts()
-    for name in ("metrics.json", "curves.csv", "page.html", "report.html"):
+    for name in ("metrics.json", "curves.csv", "page.html", "report.html", "verdict.json"):
         files = sorted(file.relative_to(finished.path) for file in finished.path.glob(f"reports/*/{name}"))
         assert files
         assert all((project.path / file).read_bytes() == (finished.path / file).read_bytes() for file in files)
