@@ -101,6 +101,8 @@ def place_of(where: str) -> Place:
     """The place of a folder, or of an address such as s3://bucket/prefix; UserError for one that nobody here knows."""
     scheme, there, _ = where.partition("://")
     if not there:
+        if Path(where).is_file():
+            raise UserError(f"{where} is a file; expected a registry folder", "name a folder: promote.registry")
         return Folder(Path(where))
     if scheme == "s3":
         from components.storage.bucket_place import BucketPlace
