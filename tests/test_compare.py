@@ -1,9 +1,11 @@
 """The step `compare`, run by the contract on small models: verdicts, what is reported, what is refused."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from small_models import write_photographs, write_small_model
 
@@ -12,6 +14,8 @@ from components.contract import load_step, run_step
 from components.data.dataset import Dataset
 from components.deployment.promotion import Candidate, publish
 from components.errors import UserError
+from components.models.artifact import load_model
+from components.models.inference import logits_of
 from components.runtime import Runtime
 from components.storage import receipts
 from components.storage.places import Folder
@@ -91,3 +95,68 @@ def test_a_champion_that_is_not_here_is_refused_with_what_to_type(root: Path) ->
     with pytest.raises(UserError, match="names model abababababab, which is neither in") as caught:
         compared(root)
     assert "stillhouse pull-model" in caught.value.remedy
+
+
+def other_tasks(dataset: Dataset, *tasks: dict[str, Any]) -> Dataset:
+    """The same samples, as models know them that were made for other tasks."""
+    return Dataset(dataset.path, dataset.head | {"tasks": list(tasks)})
+
+
+def test_a_champion_with_fewer_classes_in_another_order_is_compared_by_name(root: Path) -> None:
+    dataset = Dataset.open(root / "dataset")
+    kinds = [*reversed(dataset.tasks[0].classes[:3]), "cape"]
+    older = other_tasks(dataset, {"name": "kind", "kind": "single", "classes": kinds})
+    write_small_model(root / "other", "distilled", older, 2)
+    crown(root, root / "other")
+    found = compared(root)
+    kind = found["tasks"]["kind"]
+    assert kind["new"] == [dataset.tasks[0].classes[3]] and kind["gone"] == ["cape"] and set(found["tasks"]) == {"kind"}
+    model = load_model(root / "other")
+    rows = dataset.rows("test")
+    labels = dataset.labels(dataset.tasks[0])[rows]
+    named = np.array([kinds[one] for one in logits_of(model, older, rows)["kind"].argmax(1)])
+    given = np.array([dataset.tasks[0].classes[one] for one in labels])
+    assert kind["champion"] == pytest.approx((named == given)[labels >= 0].mean())
+    assert kind["known"][0] == ((labels >= 0) & (labels < 3)).sum()
+    assert any("task trim is new to the champion" in reason for reason in found["reasons"])
+
+
+def test_a_champion_of_other_tasks_is_reported_and_stays(root: Path) -> None:
+    hats = other_tasks(Dataset.open(root / "dataset"), {"name": "hat", "kind": "single", "classes": ["a", "b"]})
+    write_small_model(root / "other", "hats", hats, 2)
+    crown(root, root / "other")
+    found = compared(root)
+    assert (found["verdict"], found["promote"], found["tasks"]) == ("worse", False, {})
+    assert any("knows task hat, which the challenger lacks" in reason for reason in found["reasons"])
+
+
+def test_a_champion_made_for_another_resolution_is_shown_resized_images(
+        root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dataset = Dataset.open(root / "dataset")
+    write_small_model(root / "other", "distilled", dataset, 2, stored=[56, 72])
+    crown(root, root / "other")
+    found = compared(root)
+    assert "made for images stored as 56 x 72; it is shown those of 28 x 36, resized" in found["notes"][0]
+    assert found["notes"][0] in capsys.readouterr().err and set(found["tasks"]) == {"kind", "trim"}
+
+
+def test_a_champion_that_lies_elsewhere_is_fetched_by_its_digest(root: Path) -> None:
+    write_small_model(root / "other", "distilled", Dataset.open(root / "dataset"), 2)
+    crown(root, root / "other")
+    whole = compared(root)
+    (root / "clone").mkdir()
+    (root / "clone" / "latest.json").write_bytes((root / "registry" / "latest.json").read_bytes())
+    assert compared(root, "clone/latest.json") == whole
+
+
+def test_the_same_inputs_give_the_same_bytes(root: Path) -> None:
+    write_small_model(root / "other", "distilled", Dataset.open(root / "dataset"), 2)
+    crown(root, root / "other")
+    seen = []
+    for _ in range(2):
+        compared(root)
+        seen.append([(root / name).read_bytes() for name in ("verdict.json", "report.html", "metrics.json")])
+    assert seen[0] == seen[1]
+    page = seen[0][1].decode()
+    assert "<script" not in page and "a &lt;b&gt;" in page, "names are shown and never run"
+    assert str(root) not in page and not re.findall(r'(?:src|href)="(?!data:image/|#)', page)
