@@ -126,25 +126,26 @@ def test_no_secret_is_in_any_layer_or_in_what_the_image_says_of_itself(image: En
     said = image.docker("history", "--no-trunc", NAME) + image.facts("{{json .}}")
     assert CANARY not in said
     assert "index-url" not in said and "find-links" not in said and "://" not in said
-    assert not found_in_layers(image, CANARY.encode())
-    assert found_in_layers(image, b"Store what each teacher says of every sample and view"), "the search itself works"
+    known = b"Store what each teacher says of every sample and view"
+    assert found_in_layers(image, CANARY.encode(), known) == {known}
 
 
-def found_in_layers(engine: Engine, text: bytes) -> bool:
-    """Whether some bytes stand anywhere in the layers of the image."""
+def found_in_layers(engine: Engine, *texts: bytes) -> set[bytes]:
+    """Which of some bytes stand anywhere in the layers of the image."""
     saving = subprocess.Popen([engine.client, "save", NAME], env=os.environ | engine.environment,
                               stdout=subprocess.PIPE)
     assert saving.stdout is not None
-    found, tail = False, b""
+    found: set[bytes] = set()
+    tail = b""
     while chunk := saving.stdout.read(1 << 24):
-        found |= text in tail + chunk[:len(text)] or text in chunk
-        tail = chunk[-len(text):]
+        found |= {text for text in texts if text in chunk or text in tail + chunk[:len(text)]}
+        tail = chunk[-max(map(len, texts)):]
     assert saving.wait() == 0
     return found
 
 
 def test_nothing_in_it_builds_fetches_settings_or_makes_another_user(image: Engine) -> None:
-    tools = ["gcc", "g++", "cc", "c++", "clang", "ld", "as", "make", "cmake", "nvcc", "git", "pip.conf", ".env"]
+    tools = ["gcc", "g++", "cc", "c++", "clang", "ld", "as", "make", "cmake", "nvcc", "pip.conf", ".env"]
     names = ["(", *" -o ".join(f"-name {tool}" for tool in tools).split(), ")"]
     held = ("--user=0", "--entrypoint", "find")
     programs = image.run("/", "-xdev", *names, "-not", "-type", "d", options=held).split()
