@@ -3,7 +3,8 @@
     python benchmarks/image.py stillhouse:COMMIT [--results benchmarks/results/image.json]
 
 Sizes are those of files on disk, as the engine counts layers. Start-up is told twice: the program's own time in a
-container that runs already, and the whole of `docker run`, most of which is the engine's.
+container that runs already (beside its CPU seconds, which do not grow with what else the machine does), and the whole
+of `docker run`, most of which is the engine's.
 """
 
 import argparse
@@ -17,13 +18,14 @@ from typing import Any
 HEAVY = ("nvidia", "torch", "triton")
 ROUNDS = 7
 STARTS = """
-import subprocess, time
+import resource, subprocess, time
 times = []
 for _ in range(%d):
     started = time.monotonic()
     subprocess.run(["stillhouse", "--help"], stdout=subprocess.DEVNULL, check=True)
     times.append(time.monotonic() - started)
-print(*times)
+spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(*times, (spent.ru_utime + spent.ru_stime) / len(times))
 """
 SIZES = """
 import json, os
@@ -59,14 +61,14 @@ def whole_start(image: str) -> float:
 def measure(image: str) -> dict[str, Any]:
     """All figures: sizes in bytes, seconds as medians and the quickest."""
     told = json.loads(python(image, SIZES))
-    starts = [float(word) for word in python(image, STARTS % ROUNDS).split()]
+    *starts, cpu = map(float, python(image, STARTS % ROUNDS).split())
     sizes: dict[str, int] = told["packages"]
     return {
         "size": int(docker("image", "inspect", "--format", "{{.Size}}", image)),
         "torch and CUDA": sum(sizes[name] for name in HEAVY),
         "bytecode": told["bytecode"],
         "packages": dict(sorted(sizes.items(), key=lambda item: -item[1])[:15]),
-        "start": {"median": statistics.median(starts), "quickest": min(starts),
+        "start": {"median": statistics.median(starts), "quickest": min(starts), "CPU": cpu,
                   "docker run": statistics.median(whole_start(image) for _ in range(ROUNDS))},
     }
 
@@ -82,7 +84,7 @@ def main() -> None:
     print(f"image {found['size'] / 1e9:.2f} GB: torch, CUDA and triton {found['torch and CUDA'] / 1e9:.2f} GB "
           f"({share:.0%}), bytecode {found['bytecode'] / 1e9:.2f} GB")
     print("largest packages, MB: " + ", ".join(f"{name} {size / 1e6:.0f}" for name, size in found["packages"].items()))
-    print("stillhouse --help: {median:.2f} s, quickest {quickest:.2f} s; docker run: {docker run:.2f} s"
+    print("stillhouse --help: {median:.2f} s, quickest {quickest:.2f} s, of CPU {CPU:.2f} s; docker run: {docker run:.2f} s"
           .format(**found["start"]))
     if options.results:
         options.results.write_text(json.dumps(found, indent=1) + "\n")
