@@ -84,8 +84,8 @@ def main() -> None:
     print(f"image {found['size'] / 1e9:.2f} GB: torch, CUDA and triton {found['torch and CUDA'] / 1e9:.2f} GB "
           f"({share:.0%}), bytecode {found['bytecode'] / 1e9:.2f} GB")
     print("largest packages, MB: " + ", ".join(f"{name} {size / 1e6:.0f}" for name, size in found["packages"].items()))
-    print("stillhouse --help: {median:.2f} s, quickest {quickest:.2f} s, of CPU {CPU:.2f} s; docker run: {docker run:.2f} s"
-          .format(**found["start"]))
+    print("stillhouse --help: {median:.2f} s, quickest {quickest:.2f} s, of CPU {CPU:.2f} s; "
+          "docker run: {docker run:.2f} s".format(**found["start"]))
     if options.results:
         options.results.write_text(json.dumps(found, indent=1) + "\n")
 
