@@ -115,6 +115,9 @@ class Pods(Settings):
     secrets: tuple[Variables, ...] = Field((), description="environment variables from secrets")
     config_maps: tuple[Variables, ...] = Field((), description="environment variables from config maps")
     volumes: tuple[Volume, ...] = Field((), description="claims mounted in every task")
+    outcomes: str = Field("", description=(
+        "folder of one of these volumes where tasks leave how they ended: the report at the end reads it, and a task "
+        "that failed for good is not tried by another pod; empty: none"))
 
 
 class Training(Settings):
@@ -195,11 +198,15 @@ class Cluster(Settings):
 
     @model_validator(mode="after")
     def _mounted(self) -> "Cluster":
-        places = [Path(volume.path) for volume in self.pods.volumes]
-        share = Path(self.training.share)
-        if self.training.mode == "trainjob" and not any(share.is_relative_to(place) for place in places):
-            raise ValueError(f"training.share below the path of one of pods.volumes, found {share}")
+        if self.training.mode == "trainjob" and not self.sees(self.training.share):
+            raise ValueError(f"training.share below the path of one of pods.volumes, found {self.training.share}")
+        if self.pods.outcomes and not self.sees(self.pods.outcomes):
+            raise ValueError(f"pods.outcomes below the path of one of pods.volumes, found {self.pods.outcomes}")
         return self
+
+    def sees(self, place: str) -> bool:
+        """Whether all pods find the same in a place: an object store, or a folder of a mounted claim."""
+        return "://" in place or any(Path(place).is_relative_to(volume.path) for volume in self.pods.volumes)
 
     def task(self, name: str) -> Task:
         """What the pod of a task is given."""
@@ -245,8 +252,12 @@ def sentence(message: str) -> str:
 
 
 def elsewhere(values: dict[str, Any], cluster: Cluster) -> dict[str, Any]:
-    """The values of params.yaml as the cluster wants them: other places, and no tracking where no server is named."""
+    """The values of params.yaml as the cluster wants them: other places, processes of a training, tracking or none."""
     changed = merged(values, cluster.model_dump()["params"])
+    if cluster.training.mode != "trainjob":
+        processes = 0 if cluster.task("train").gpus else cluster.training.processes  # 0: all GPUs of the pod
+        devices = 1 if cluster.training.mode == "off" else processes
+        changed = merged(changed, {"runtime": {"devices": devices}})
     if not cluster.mlflow.uri and not cluster.mlflow.plugin:
         changed = merged(changed, {"runtime": {"tracking": False}})
     return changed

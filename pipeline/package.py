@@ -1,6 +1,5 @@
 """The compiled pipeline as it is handed to a server: its bytes, what they are called, and the settings in them."""
 
-import argparse
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,8 @@ from components.errors import UserError
 from components.settings import Params
 from components.storage.digests import file_digest
 from components.tracking.keys import git_commit
-from pipeline.cluster import Cluster, load_cluster
+from pipeline.cluster import Cluster
+from pipeline.compiling import planned
 from pipeline.inputs import own_source, run_inputs
 
 
@@ -33,39 +33,21 @@ class Package:
         return {"commit": self.commit or "none", "digest": self.digest[:32]}
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that say what is compiled."""
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE",
-                        help="settings (default: params.yaml)")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="override a setting")
-    parser.add_argument("--cluster", type=Path, default=Path("infra/kubeflow.yaml"), metavar="FILE",
-                        help="the cluster's facts (default: infra/kubeflow.yaml)")
-    parser.add_argument("--cluster-set", action="append", default=[], metavar="NAME=VALUE", help="override one of them")
-    parser.add_argument("--image", metavar="NAME", help="image of all tasks, by digest or with its commit as tag")
-
-
-def cluster_of(options: argparse.Namespace) -> Cluster:
-    """The cluster's facts, as the options override them."""
-    image = [f"image.name={options.image}"] if getattr(options, "image", None) else []
-    return load_cluster(options.cluster, [*options.cluster_set, *image])
-
-
-def package_of(params: Params, cluster: Cluster, folder: Path) -> Package:
-    """Compile the pipeline into a folder."""
+def package_of(params: Params, cluster: Cluster, folder: Path, pinned: bool = True) -> Package:
+    """Compile the pipeline into a folder. pinned: for the data that are there now, and no later ones."""
     from pipeline.kubeflow import compile_pipeline
 
-    refuse_unseen(params, cluster)
-    file, inputs = folder / "pipeline.yaml", run_inputs(params)
-    compile_pipeline(inputs, own_source(params), file, cluster.parallelism)
-    return Package(file, file_digest(file), git_commit(), inputs)
+    there, shape = planned(params, cluster, pinned)
+    refuse_unseen(there, cluster)
+    file = folder / "pipeline.yaml"
+    compile_pipeline(there, shape, cluster, file)
+    return Package(file, file_digest(file), git_commit(), run_inputs(there))
 
 
 def refuse_unseen(params: Params, cluster: Cluster) -> None:
     """UserError for images in a folder of this machine only."""
-    source = own_source(params)
-    seen = source is None or "://" in source or any(
-        Path(source).is_relative_to(volume.path) for volume in cluster.pods.volumes)
-    if not seen:
+    source = None if params.setting("fetch.repository") else own_source(params)
+    if source is not None and not cluster.sees(source):
         raise UserError(f"data.path is {source}, which pods do not see",
                         "give an address (--set data.path=s3://bucket/images) or a folder of one of pods.volumes")
 

@@ -14,6 +14,7 @@ from typing import Any
 from components.errors import Exit, UsageError, UserError
 from components.settings import Params
 from components.storage.digests import value_digest
+from pipeline import options as shared
 from pipeline import package, server_options
 from pipeline.api import calls
 from pipeline.api.connection import Connection, found_or_made
@@ -28,7 +29,7 @@ from pipeline.submit import body_of, placed, warn_of_changes
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `schedule`."""
-    package.arguments(parser)
+    shared.arguments(parser)
     server_options.arguments(parser, cluster=False)
     parser.add_argument("--cron", default="", metavar="FIELDS", help="six fields, the first of them seconds, in UTC")
     parser.add_argument("--every", default="", metavar="TIME", help="interval, e.g. 12h, instead of --cron")
@@ -43,7 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(options: argparse.Namespace) -> int:
     """Run `schedule`."""
-    cluster = package.cluster_of(options)
+    cluster = shared.cluster_of(options)
     name = options.name or cluster.server.pipeline
     wanted = [what for what in ("list", "delete", "pause", "resume") if getattr(options, what)]
     if len(wanted) > 1 or (wanted and (options.cron or options.every)):
@@ -64,7 +65,7 @@ def schedule_command(options: argparse.Namespace, cluster: Cluster, name: str) -
     trigger = trigger_of(options.cron, options.every)
     cluster.image.refuse_mutable()
     with tempfile.TemporaryDirectory(prefix="stillhouse-") as folder:
-        packed = package.package_of(Params.load(options.params, options.set), cluster, Path(folder))
+        packed = package.package_of(Params.load(options.params, options.set), cluster, Path(folder), pinned=False)
         warn_of_changes(packed)
         experiment = server_options.experiment_of(options, cluster)
         body = schedule_body(packed, cluster, experiment, name, trigger)

@@ -11,6 +11,7 @@ from typing import Any
 from components.errors import Exit
 from components.settings import Params
 from components.storage.digests import value_digest
+from pipeline import options as shared
 from pipeline import package, server_options
 from pipeline.api import calls
 from pipeline.api.connection import Connection, found_or_made
@@ -24,7 +25,7 @@ LOOKED_AT = 200  # newest runs of an experiment among which one that is under wa
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `submit`."""
-    package.arguments(parser)
+    shared.arguments(parser)
     server_options.arguments(parser, cluster=False)
     parser.add_argument("--name", default="", help="name of the run (default: pipeline, commit and digest)")
     parser.add_argument("--again", action="store_true", help="start a run even if the same one is under way")
@@ -37,7 +38,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(options: argparse.Namespace) -> int:
     """Run `submit`."""
-    cluster = package.cluster_of(options)
+    cluster = shared.cluster_of(options)
     cluster.image.refuse_mutable()
     with tempfile.TemporaryDirectory(prefix="stillhouse-") as folder:
         packed = package.package_of(Params.load(options.params, options.set), cluster, Path(folder))

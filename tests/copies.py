@@ -12,7 +12,7 @@ from pathlib import Path
 
 from imports import ROOT
 
-COPIED = ("components", "pipeline", "stillhouse", "registry", "dvc.yaml", ".dvcignore", ".gitignore")
+COPIED = ("components", "pipeline", "stillhouse", "registry", "infra", "dvc.yaml", ".dvcignore", ".gitignore")
 
 TINY = """\
 seed: 3

@@ -14,6 +14,8 @@ from components.commands.patience import insist, patience_of
 from components.commands.trainjob import plan_of, run_in_trainjob
 from components.contract import load_step, run_step
 from components.errors import Exit, Terminated, Unfit, UserError
+from components.pages.rendering import rendered
+from components.ports import Port
 from components.settings import Params
 from components.storage import receipts
 from components.tracking.keys import flat_metrics
@@ -33,17 +35,20 @@ class Artifact(Protocol):
 Ports = Mapping[str, Artifact | Sequence[Artifact]]
 
 
-def run_task(name: str, section: str, settings: str, artifacts: Ports) -> None:
+def run_task(name: str, section: str, settings: str, artifacts: Ports) -> str:
     """Run a step on the artifacts given by port, and write digests and a few figures into their metadata.
 
     settings: JSON of the part of params.yaml that the section reads. A step that says to try again is tried again here.
-    What goes wrong is told in two lines on stderr and ends the process with the step's exit code; Unfit is raised.
+    What goes wrong is told in two lines on stderr and ends the process with the step's exit code. Data that are not as
+    the settings demand are no failure: the answer is "unfit" instead of "fit", and the outputs say why.
     """
     try:
         facts = attempt(name, section, settings, artifacts)
     except Unfit as error:
+        report(error.cause, error.remedy)
         leave(Outcome(section, "unfit", error.cause, error.remedy, error.exit_code))
-        raise
+        explain(error, load_step(name).ports, artifacts)
+        return "unfit"
     except UserError as error:
         report(error.cause, error.remedy)
         leave(Outcome(section, "failed", error.cause, error.remedy, error.exit_code))
@@ -53,6 +58,23 @@ def run_task(name: str, section: str, settings: str, artifacts: Ports) -> None:
         leave(Outcome(section, "failed", "terminated", "", Exit.TERMINATED))
         raise SystemExit(int(Exit.TERMINATED)) from None
     leave(Outcome(section, "done", figures=described(facts["outputs"], artifacts)))
+    return "fit"
+
+
+def explain(error: Unfit, ports: Mapping[str, Port], artifacts: Ports) -> None:
+    """Write into the outputs of a step why there are none: some of Kubeflow's servers demand each."""
+    page = rendered(Path(__file__).with_name("unfit.html"), {"cause": error.cause, "remedy": error.remedy})
+    for name, port in ports.items():
+        artifact = artifacts[name]
+        if port.kind == "output" and not isinstance(artifact, Sequence):
+            path = Path(artifact.path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text({"report": page, "metrics": "{}\n"}.get(name, f"{error.cause}\n"), encoding="utf-8")
+
+
+def promotion(verdict: Path) -> str:
+    """"promote" where a verdict lets the model take the champion's place, else "keep"."""
+    return "promote" if json.loads(verdict.read_text(encoding="utf-8"))["promote"] else "keep"
 
 
 def attempt(name: str, section: str, settings: str, artifacts: Ports) -> dict[str, Any]:
@@ -76,6 +98,8 @@ def described(outputs: Mapping[str, str], artifacts: Ports) -> dict[str, Any]:
         shown = figures(Path(artifact.path), port)
         artifact.metadata.update({"digest": digest} | shown)
         told |= shown if port == "metrics" else {}
+        if port == "verdict":
+            told["verdict"] = json.loads(Path(artifact.path).read_text(encoding="utf-8"))
     return told
 
 
