@@ -10,6 +10,7 @@ from components.cli import Parser, guarded
 COMMANDS = {
     "compile": ("pipeline.compiling", "write the pipeline as YAML"),
     "run-local": ("pipeline.run_local", "compile, then run the compiled file on this machine"),
+    "reference": ("pipeline.reference", "write the schema and the page of infra/kubeflow.yaml"),
     "submit": ("pipeline.submit", "start a run on Kubeflow, or find the one that is under way"),
     "schedule": ("pipeline.schedule", "have Kubeflow start runs again and again"),
     "status": ("pipeline.status", "tell what the tasks of a run do, or which runs there were"),

@@ -73,7 +73,7 @@ class Task(Settings):
         "size of /dev/shm as memory, for loader workers and GPUs that talk; empty: 64 MiB, the container's own"))
     node_selector: dict[str, str] = Field({}, description="labels that a node must have")
     tolerations: tuple[Toleration, ...] = Field((), description="taints of nodes that are put up with")
-    timeout: int = Field(0, ge=0, le=2**31 - 1, description="seconds after which the pod is ended; 0: never")
+    timeout: int = Field(0, ge=0, le=2_000_000_000, description="seconds after which the pod is ended; 0: never")
     cache: bool = Field(True, description="take the outputs of an earlier task of the same inputs, settings and image")
 
 
@@ -175,8 +175,8 @@ class Server(Settings):
 class Lifetime(Settings):
     """How long runs may take and stay visible in the cluster."""
 
-    deadline: int = Field(0, ge=0, le=2**31 - 1, description="seconds after which a run is ended; 0: never")
-    keep: int = Field(604800, ge=0, le=2**31 - 1, description="seconds that an ended run's pods are kept; 0: for ever")
+    deadline: int = Field(0, ge=0, le=2_000_000_000, description="seconds after which a run is ended; 0: never")
+    keep: int = Field(604800, ge=0, le=2_000_000_000, description="seconds that an ended run's pods are kept; 0: for ever")
 
 
 class Cluster(Settings):

@@ -37,9 +37,9 @@ def planned(params: Params, cluster: Cluster, pinned: bool = False) -> tuple[Par
     """
     there = Params(elsewhere(params.values, cluster), f"{params.origin} with params of the cluster")
     there.check()
-    repository, digest = there.setting("fetch.repository"), there.setting("fetch.digest")
-    if pinned and repository and not digest:
-        put(there.values, "fetch.digest", digest_at(repository, there.setting("fetch.rev"), there.setting("fetch.path")))
+    repository, rev, path = (there.setting(f"fetch.{name}") for name in ("repository", "rev", "path"))
+    if pinned and repository and not there.setting("fetch.digest"):
+        put(there.values, "fetch.digest", digest_at(repository, rev, path))
     shape = shape_of(there, cluster)
     for note in notes(there, cluster, shape.publish):
         print(f"warning: {note}", file=sys.stderr)

@@ -10,8 +10,8 @@ from typing import Any
 from components.data.settings import Data
 from components.settings import Params, Settings, field_model, section_model, shared_fields
 
-STAGES = ("fetch", "sample", "validate", "index", "student", "teach", "distill", "evaluate", "pull", "compare", "export",
-          "promote")
+STAGES = ("fetch", "sample", "validate", "index", "student", "teach", "distill", "evaluate", "pull", "compare",
+          "export", "promote")
 
 
 def run_inputs(params: Params) -> dict[str, Any]:

@@ -77,11 +77,12 @@ def test_every_step_is_a_task_of_a_cluster(graphs: dict[str, Graph]) -> None:
     assert set(STEPS) <= graphs["kubeflow"].tasks | graphs["argo"].tasks | set(TASKS_IN_PLACE_OF_SAMPLE)
 
 
-def test_images_that_are_fetched_are_not_drawn(tmp_path: Path) -> None:
-    command = ["argo", *CLUSTER, "--cluster-set", "params.fetch.repository=https://example.com/garments.git"]
+@pytest.mark.parametrize(("command", "read"), [("argo", of_argo), ("compile", of_kubeflow)])
+def test_images_that_are_fetched_are_not_drawn(tmp_path: Path, command: str, read: Any) -> None:
+    options = [*CLUSTER, "--cluster-set", "params.fetch.repository=https://example.com/garments.git"]
     with contextlib.chdir(ROOT):
-        assert main([*command, "--output", str(tmp_path / "argo.yaml")]) == 0
-    graph = of_argo(next(iter(YAML(typ="safe", pure=True).load_all((tmp_path / "argo.yaml").read_text()))))
+        assert main([command, *options, "--output", str(tmp_path / "it.yaml")]) == 0
+    graph = read(next(iter(YAML(typ="safe", pure=True).load_all((tmp_path / "it.yaml").read_text()))))
     assert "fetch" in graph.tasks and "sample" not in graph.tasks
     assert {("validate", "source", "fetch", "data"), ("index", "source", "fetch", "data")} <= graph.edges
 

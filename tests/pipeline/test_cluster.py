@@ -1,5 +1,6 @@
 """infra/kubeflow.yaml: read strictly, every error with its place, nothing of it able to change a result."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from components.errors import UserError
 from components.settings import SECTIONS, Params
 from components.strict_yaml import parse_yaml
 from pipeline.cluster import TASKS, Cluster, Image, Task, cluster_of, elsewhere, load_cluster
+from pipeline.reference import json_schema, page
 
 OURS = ROOT / "infra/kubeflow.yaml"
 DIGEST = "registry.example.com/stillhouse@sha256:" + "0f" * 32
@@ -126,3 +128,19 @@ def test_every_section_that_a_cluster_may_change_exists_or_will_be_made_by_a_clu
     from pipeline.cluster import Elsewhere
 
     assert set(get_args(Elsewhere)) - set(SECTIONS) <= set(TASKS)
+
+
+@pytest.mark.parametrize(("name", "text"), [("kubeflow.schema.json", json_schema), ("kubeflow.md", page)])
+def test_the_committed_pages_are_those_of_the_models(name: str, text: Any) -> None:
+    file = ROOT / "docs" / name
+    assert file.read_text() == text(), f"docs/{name} is out of date; type: python -m pipeline reference"
+
+
+def test_every_setting_has_a_meaning_and_the_project_s_file_fits_the_schema() -> None:
+    from jsonschema import Draft202012Validator
+
+    assert not [line for line in page().splitlines() if line.startswith("| `") and line.endswith("|  |")]
+    schema = json.loads(json_schema())
+    values = parse_yaml(OURS.read_bytes(), str(OURS))
+    assert not list(Draft202012Validator(schema).iter_errors(values))
+    assert list(Draft202012Validator(schema).iter_errors(values | {"imagee": {}}))
