@@ -71,7 +71,6 @@ lock: $(VENV)/.installed-dev  ## compile both lock files anew from pyproject.tom
 mlflow: $(VENV)/.installed  ## open the runs at http://127.0.0.1:5000
 	mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}
 
-<<<<<<< HEAD
 # SERVICES: further options, such as --auth, --port mlflow=5001 or --store s3://bucket.
 services: $(VENV)/.installed-dev  ## start MLflow on PostgreSQL, an S3 store and Redis; eval "$$(make services)" lets this shell use them
 	@python -m pipeline services start $(SERVICES)
@@ -79,10 +78,7 @@ services: $(VENV)/.installed-dev  ## start MLflow on PostgreSQL, an S3 store and
 services-stop: $(VENV)/.installed-dev  ## stop them; their data stays in .stillhouse/services
 	@python -m pipeline services stop $(SERVICES)
 
-schema: $(VENV)/.installed  ## write docs/params.schema.json and docs/params.md
-=======
 schema: $(VENV)/.installed  ## write the schemas and pages of params.yaml and infra/kubeflow.yaml into docs
->>>>>>> 3c3f8e5 (The reference of infra/kubeflow.yaml, written from its models)
 	stillhouse schema
 	python -m pipeline reference
 

@@ -176,7 +176,7 @@ class Lifetime(Settings):
     """How long runs may take and stay visible in the cluster."""
 
     deadline: int = Field(0, ge=0, le=2_000_000_000, description="seconds after which a run is ended; 0: never")
-    keep: int = Field(604800, ge=0, le=2_000_000_000, description="seconds that an ended run's pods are kept; 0: for ever")
+    keep: int = Field(604800, ge=0, le=2_000_000_000, description="seconds that ended runs keep pods; 0: for ever")
 
 
 class Cluster(Settings):

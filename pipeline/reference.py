@@ -11,6 +11,13 @@ from components.storage.atomic import write_file
 from pipeline.cluster import TASKS, Cluster
 
 TITLE = "How a cluster runs Stillhouse: infra/kubeflow.yaml"
+INTRODUCTION = (
+    "Written by `python -m pipeline reference` from the models that read the file; do not edit. On the command line: "
+    "`--cluster-set NAME=VALUE`. Nothing of it changes what is computed.", "",
+    f"`tasks` takes the settings of `defaults` by task ({', '.join(TASKS)}); what a task does not say it takes from "
+    "`defaults`. A toleration is `{key, operator, value, effect, seconds}`, a volume `{claim, path, sub_path}`, an "
+    "entry of `pods.secrets` and `pods.config_maps` `{name, keys: {KEY: VARIABLE}, optional}`.",
+)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,11 +41,6 @@ def json_schema() -> str:
 
 def page() -> str:
     """The reference page, as text."""
-    lines = ["# Settings: infra/kubeflow.yaml", "", (
-        "Written by `python -m pipeline reference` from the models that read the file; do not edit. On the command line: "
-        "`--cluster-set NAME=VALUE`. Nothing of it changes what is computed."), "", (
-        f"`tasks` takes the settings of `defaults` by task ({', '.join(TASKS)}); what a task does not say it takes from "
-        "`defaults`. A toleration is `{key, operator, value, effect, seconds}`, a volume `{claim, path, sub_path}`, an entry of "
-        "`pods.secrets` and `pods.config_maps` `{name, keys: {KEY: VARIABLE}, optional}`."), "",
-        *table([row for row in rows(Cluster, "", None) if not row[0].startswith(".tasks.")])]
+    lines = ["# Settings: infra/kubeflow.yaml", "", *INTRODUCTION, "",
+             *table([row for row in rows(Cluster, "", None) if not row[0].startswith(".tasks.")])]
     return "\n".join(lines).replace("| `.", "| `").replace("list of: anything", "list") + "\n"

@@ -151,7 +151,7 @@ def test_every_wrapper_hands_each_artifact_on_under_its_own_name() -> None:
     tree = ast.parse((ROOT / "pipeline/kubeflow_tasks.py").read_text())
     called = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     calls = [call for call in called if getattr(call.func, "id", "") == "run_task"]
-    assert len(calls) == len(STEPS) - len(TASKS_IN_ARGO_ONLY | TASKS_IN_PLACE_OF_SAMPLE) + 1  # train has two wrappers
+    assert len(calls) == len(STEPS) - len(TASKS_IN_ARGO_ONLY) + 1  # train has two wrappers
     for call in calls:
         artifacts = call.args[3]
         assert isinstance(artifacts, ast.Dict)
