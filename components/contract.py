@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -182,9 +182,9 @@ def perform(job: Job, run: Run) -> dict[str, Any]:
     digests, roots = digest_inputs(job.inputs)
     values, runtime, name = job.settings.digestible(), runtime_of(job.settings), job.step.name
     run.key = receipts.key(name, job.section, values, digests)
-    run.work = Path(runtime.work) / run.key[:32]
+    run.work = runtime.work_here() / run.key[:32]
     run.reports = Path(runtime.reports) / job.section
-    with child_run(job.section, name, runtime, values, digests, roots) as child:
+    with kept_elsewhere(runtime.work, run.work), child_run(job.section, name, runtime, values, digests, roots) as child:
         job.step.function(job.settings, **grouped(job.step.ports, job.inputs), **job.written)
         refuse_changes(job.inputs, before, digests)
         with deferred_termination():
@@ -195,6 +195,15 @@ def perform(job: Job, run: Run) -> dict[str, Any]:
         facts = made | gather_facts(run, started)
         child.finish(facts, job.outputs)
     return facts | {"mlflow_run": child.run_id}
+
+
+def kept_elsewhere(place: str, work: Path) -> AbstractContextManager[None]:
+    """Keep the state of a step in a bucket too, where the place is one."""
+    if "://" not in place:
+        return nullcontext()
+    from components.storage.mirror import mirrored
+
+    return mirrored(f"{place.rstrip('/')}/{work.name}", work)
 
 
 def follow(step: Step, settings: Settings, section: str, inputs: dict[str, Path]) -> dict[str, Any]:

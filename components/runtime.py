@@ -1,11 +1,14 @@
 """How a step runs: machine, processes, folders, tracking; nothing of it may change a result."""
 
 import re
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from components.settings import From, Settings
+
+HERE = ".stillhouse/work"
 
 
 class Runtime(Settings):
@@ -22,7 +25,8 @@ class Runtime(Settings):
     rendezvous: str = Field("", description="HOST:PORT of machine 0, with several nodes")
     rank_seconds: float = Field(600.0, gt=0, description=(
         "longest time that processes of a training wait for one another"))
-    work: str = Field(".stillhouse/work", description="folder for the state of interrupted steps")
+    work: str = Field(HERE, description=(
+        "folder for the state of interrupted steps; s3://bucket/prefix keeps it there too, for another machine"))
     cache: str = Field(".stillhouse/cache", description="folder for what the next run need not decode again")
     reports: str = Field("reports", description="folder for run.json, the facts that are no artifact")
     tracking: bool = Field(True, description="send runs to MLflow (MLFLOW_TRACKING_URI, or sqlite:///mlflow.db)")
@@ -35,6 +39,10 @@ class Runtime(Settings):
     tensorboard: str = Field("", description="folder for TensorBoard's files of trainings; empty writes none")
     diverged: float = Field(5.0, ge=0, description=(
         "a loss that stays above this many times its start stops the training; 0: only one that is no number does"))
+
+    def work_here(self) -> Path:
+        """The folder on this machine for the state of interrupted steps, wherever else it is kept."""
+        return Path(HERE if "://" in self.work else self.work)
 
     @model_validator(mode="after")
     def _ranks_fit(self) -> "Runtime":

@@ -37,7 +37,7 @@ def foremost(runtime: Runtime, label: str, stop: Callable[[], bool], device: "to
     work, reports = work_folder(), report_folder()
     name = label if reports is None else reports.name
     board = Board(Path(runtime.tensorboard) / name) if runtime.tensorboard else None
-    kept = Path(runtime.work).parent / "kept" / name / work.name[:12]
+    kept = runtime.work_here().parent / "kept" / name / work.name[:12]
     return Surroundings(device, work, stop, log_metrics, lambda batches, total: progress(batches, total, label),
                         runtime.workers, runtime.checkpoint_seconds, Curves(reports, work.name, board),
                         runtime.diverged, Keep(runtime.keep, kept), ranks)

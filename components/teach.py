@@ -60,6 +60,9 @@ def teach(settings: Teach, /, *, dataset: Input, teachers: Inputs, probabilities
 
     samples = Dataset.open(dataset)
     program = Program(settings.augment, settings.seed, samples.size)
+    if settings.runtime.nodes > 1 and "://" in settings.runtime.work:
+        raise UserError(f"runtime.work is {settings.runtime.work}; several machines that teach write into one folder",
+                        "set runtime.work to a folder that all of them see (a shared volume)")
     with company(settings.runtime) as (device, ranks):
         refuse_without_gpu(settings.augment, device)
         work = Path(ranks.first(bytes(work_folder().absolute())).decode())

@@ -23,6 +23,10 @@ from components.storage.s3 import Damaged
 PIECE = 16 << 20  # bytes
 
 
+class Missing(UserError):
+    """An object is not there."""
+
+
 @dataclass
 class Receiving:
     """An object on its way. digest: algorithm and value that its bytes must have. missing: pieces to fetch, from 0."""
@@ -103,7 +107,8 @@ def receive_files(bucket: Bucket, files: Mapping[str, Path], digests: Mapping[st
     for plan in left:
         plan.missing = list(range(plan.count))
     for plan in fetched(bucket, left, settle_piece, show):
-        clear(plan)
+        plan.partial.unlink()
+        plan.journal.unlink()
         raise Damaged(f"{bucket.url}/{plan.about.name} is damaged: its {plan.digest[0]} digest is not {plan.digest[1]}")
 
 
@@ -124,7 +129,7 @@ def begun(bucket: Bucket, name: str, path: Path, sha256: str, piece: int) -> Rec
     """What is left to fetch of an object; None where the file is there as it should be."""
     about = bucket.find(name)
     if about is None:
-        raise UserError(f"{bucket.url}/{name} is not there", "check the name, or publish it first")
+        raise Missing(f"{bucket.url}/{name} is not there", "check the name, or publish it first")
     plan = Receiving(about, path, piece, ("sha256", sha256) if sha256 else about.digest())
     if path.is_file() and path.stat().st_size == about.size and agrees(bucket, plan, path):
         return None

@@ -80,7 +80,7 @@ def child_run(section: str, step: str, runtime: Runtime, values: dict[str, Any],
         yield Child()
         return
     try:
-        journal = journals.Journal(Path(runtime.work).parent / "journal", section)
+        journal = journals.Journal(runtime.work_here().parent / "journal", section)
     except OSError as error:
         print(f"warning: nothing of this step goes to MLflow: {error.filename}: {error.strerror}", file=sys.stderr)
         yield Child()
