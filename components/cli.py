@@ -48,6 +48,7 @@ COMMANDS = {
     "schema": ("components.commands.schema", "write the JSON schema and the reference page of params.yaml"),
     "convert": ("components.commands.convert", "write a data set that is arrays (MNIST, CIFAR, ...) as images"),
     "lists": ("components.commands.lists", "write list files or a manifest of images, splits and labels"),
+    "ended": ("components.commands.ended", "tell how a run on Argo Workflows ended: its exit handler"),
 }
 
 

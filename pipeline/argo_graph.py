@@ -12,16 +12,17 @@ from pipeline.argo_pods import WORK, container, pod_fields
 from pipeline.cluster import Cluster
 from pipeline.wiring import EACH, Condition, Stage, before, sources_of
 
-ENTRY = "pipeline"
+ENTRY, REPORT = "pipeline", "report"
 ALL_TEACHERS = "teachers"
 TEACHER = "{{inputs.parameters.teacher}}"
+REPORTER = "ended"  # the command that tells how a run ended
 LOCK = "stillhouse-promote"  # one run at a time publishes
 
 
 def templates(stages: Mapping[str, Stage], cluster: Cluster) -> list[dict[str, Any]]:
     """All templates, the one that a run starts with first."""
     steps = [step_template(stage, stages, cluster) for stage in stages.values()]
-    return [entry(stages), each_teacher(stages, cluster), *steps]
+    return [entry(stages), each_teacher(stages, cluster), *steps, report_template(stages, cluster)]
 
 
 def entry(stages: Mapping[str, Stage]) -> dict[str, Any]:
@@ -80,17 +81,35 @@ def step_template(stage: Stage, stages: Mapping[str, Stage], cluster: Cluster) -
     return made | ({"synchronization": {"mutexes": [{"name": LOCK}]}} if stage.name == "promote" else {})
 
 
-def artifact(port: str, path: str, owner: Stage, cluster: Cluster, *, keyed: bool) -> dict[str, Any]:
-    """An artifact in its place in the pod; keyed: also in the bucket, and not where another task says it is.
+def report_template(stages: Mapping[str, Stage], cluster: Cluster) -> dict[str, Any]:
+    """The exit handler: it tells how the run ended, with the figures and the verdict if it came so far."""
+    told = {option: (stages[name], stages[name].paths[port])
+            for option, name, port in (("evaluation", "evaluate", "metrics"), ("verdict", "compare", "verdict"))
+            if name in stages}
+    read = [artifact(option, path, owner, cluster, keyed=True) | {"optional": True}
+            for option, (owner, path) in told.items()]
+    words = [REPORTER, "--state", "{{workflow.status}}", "--failures", "{{workflow.failures}}"]
+    words += [word for option, (_, path) in told.items() for word in (f"--{option}", path)]
+    settings, place = cluster.task(REPORT), "reports/run.md"
+    return {
+        "name": REPORT,
+        "inputs": {"artifacts": read},
+        "outputs": {"artifacts": [placed(REPORT, place, cluster, {"none": {}}, keyed=True)]},
+        "container": container([*words, "--report", place], cluster, settings),
+    } | pod_fields(cluster, settings)
 
-    It lies there as it is, but raw images, which are many and small, as one archive.
-    """
+
+def artifact(port: str, path: str, owner: Stage, cluster: Cluster, *, keyed: bool) -> dict[str, Any]:
+    """An artifact of a stage: in the bucket as it is, but raw images, which are many and small, as one archive."""
     packed = owner.name in ("fetch", "sample")
-    form: dict[str, Any] = {"tar": {"compressionLevel": 0}} if packed else {"none": {}}
+    return placed(port, path, cluster, {"tar": {"compressionLevel": 0}} if packed else {"none": {}}, keyed=keyed)
+
+
+def placed(name: str, path: str, cluster: Cluster, form: dict[str, Any], *, keyed: bool) -> dict[str, Any]:
+    """An artifact in its place in the pod; keyed: and in the bucket, not where another task says it is."""
     parts = [cluster.argo.repository.prefix, "{{workflow.name}}", filled(path)]
-    key = "/".join(part for part in parts if part) + (".tgz" if packed else "")
-    place = {"s3": {"key": key}} if keyed else {}
-    return {"name": port, "path": f"{WORK}/{filled(path)}", "archive": form} | place
+    key = "/".join(part for part in parts if part) + (".tgz" if "tar" in form else "")
+    return {"name": name, "path": f"{WORK}/{filled(path)}", "archive": form} | ({"s3": {"key": key}} if keyed else {})
 
 
 def filled(text: str) -> str:

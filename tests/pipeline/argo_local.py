@@ -48,15 +48,19 @@ class Workflow:
 
     def run(self) -> str:
         """Run the entry point, then the exit handler; the phase that the run ends in."""
-        given = {f"workflow.parameters.{one['name']}": one["value"] for one in self.spec["arguments"]["parameters"]}
-        scope = given | {"workflow.name": self.name}
+        scope = self.scope()
         phase = self.execute(self.spec["entrypoint"], {}, scope, "").phase
         if handler := self.spec.get("onExit"):
-            failed = [{"displayName": name, "phase": node.phase} for name, node in self.nodes.items()
-                      if node.phase == "Failed"]
-            told = {"workflow.status": phase, "workflow.failures": json.dumps(failed)}
+            failed = [failure(name.rpartition("/")[2], number, code)
+                      for name, node in self.nodes.items() for number, code in enumerate(node.exits) if code]
+            told = {"workflow.status": phase, "workflow.failures": json.dumps(json.dumps(failed or None))}
             self.execute(handler, {}, scope | told, "exit")
         return phase
+
+    def scope(self) -> dict[str, str]:
+        """What tags mean everywhere in the run."""
+        given = {f"workflow.parameters.{one['name']}": one["value"] for one in self.spec["arguments"]["parameters"]}
+        return given | {"workflow.name": self.name}
 
     def execute(self, name: str, arguments: dict[str, Any], scope: dict[str, str], node: str) -> Node:
         """Run a template with arguments and keep its node under a name."""
@@ -139,7 +143,10 @@ class Workflow:
             place.mkdir(parents=True, exist_ok=True)
             mounts[one["mountPath"]] = place
         for one in template.get("inputs", {}).get("artifacts", []):
-            self.load(one, given.get(one["name"], one), inside(one["path"], mounts))
+            source = given.get(one["name"], one)
+            if one.get("optional") and not (self.bucket / source["s3"]["key"]).exists():
+                continue
+            self.load(one, source, inside(one["path"], mounts))
         exit_code = self.start(container, inside(container["workingDir"], mounts), pod)
         if exit_code:
             return Node("Failed", exits=[exit_code])
@@ -190,6 +197,12 @@ class Workflow:
             target = stored / file.relative_to(path)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
+
+
+def failure(name: str, number: int, code: int) -> dict[str, str]:
+    """A failed attempt as the exit handler is told of it."""
+    return {"displayName": f"{name}({number})", "phase": "Failed", "podName": f"pod-{name}", "templateName": name,
+            "message": f"main: Error (exit code {code})", "finishedAt": f"2026-11-21T20:00:{number:02}Z"}
 
 
 def filled(value: Any, scope: dict[str, str]) -> Any:
