@@ -14,10 +14,13 @@ from typing import Any
 from components.errors import Exit, UserError
 from components.settings import Params
 from components.storage.atomic import write_file
-from pipeline.argo_graph import ENTRY, templates
+from pipeline import options as shared
+from pipeline.argo_graph import ENTRY, REPORT, templates
 from pipeline.argo_pods import WORK, pod_security, shared_volumes
-from pipeline.cluster import FIXED, Cluster, Tracking, elsewhere, load_cluster
+from pipeline.cluster import FIXED, Cluster, Tracking, elsewhere
+from pipeline.compiling import notes
 from pipeline.cron import FIELDS, is_part
+from pipeline.shape import shape_of
 from pipeline.wiring import planned, read_stages
 
 API = "argoproj.io/v1alpha1"
@@ -25,27 +28,22 @@ WORDS = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of the command."""
+    """The options of `argo`."""
     parser.add_argument("--output", type=Path, metavar="FILE", help="YAML file to write (default: standard output)")
     parser.add_argument("--schedule", metavar="CRON", help="also a CronWorkflow, e.g. '0 3 * * 1': Mondays at three")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE",
-                        help="settings (default: params.yaml)")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="override a setting")
-    parser.add_argument("--cluster", type=Path, default=Path("infra/kubeflow.yaml"), metavar="FILE",
-                        help="facts of the cluster (default: infra/kubeflow.yaml)")
-    parser.add_argument("--cluster-set", action="append", default=[], metavar="NAME=VALUE", help="override one of them")
-    parser.add_argument("--image", metavar="NAME", help="image to run, with its digest")
     parser.add_argument("--dvc", type=Path, default=Path("dvc.yaml"), metavar="FILE",
                         help="the wiring (default: dvc.yaml)")
+    shared.arguments(parser)
 
 
 def command(options: argparse.Namespace) -> int:
-    """Write the YAML."""
-    image = [f"image.name={json.dumps(options.image)}"] if options.image else []
-    cluster = load_cluster(options.cluster, [*options.cluster_set, *image])
-    documents = [workflow_template(Params.load(options.params, options.set), cluster, options.dvc)]
-    warn(cluster, documents[0])
+    """Write the YAML; what a run will not do is said."""
+    cluster = shared.cluster_of(options)
+    params = there(shared.params_of(options), cluster)
+    documents = [workflow_template(params, cluster, options.dvc)]
     documents += [cron_workflow(options.schedule, cluster)] if options.schedule is not None else []
+    for note in [*image_notes(cluster), *notes(params, cluster, shape_of(params, cluster).publish)]:
+        print(f"warning: {note}", file=sys.stderr)
     if options.output is None:
         sys.stdout.write(as_yaml(documents))
     else:
@@ -54,33 +52,35 @@ def command(options: argparse.Namespace) -> int:
     return Exit.OK
 
 
-def warn(cluster: Cluster, template: dict[str, Any]) -> None:
-    """Say what is not as one might expect of it."""
-    if not cluster.image.mutable and not FIXED.search(cluster.image.name):
-        print(f"warning: image.name is {cluster.image.name}, whose content can change between two runs; "
-              "--image NAME@sha256:... names one for ever", file=sys.stderr)
-    if cluster.mlflow.plugin and not cluster.mlflow.uri:
-        print("warning: mlflow.plugin is Kubeflow's own; without mlflow.uri runs are not tracked", file=sys.stderr)
-    if "promote" not in [one["name"] for one in template["spec"]["templates"]]:
-        print("warning: no model is promoted: promote.registry is a folder that no pod sees; "
-              "name s3://BUCKET/PREFIX or a folder of a claim", file=sys.stderr)
+def image_notes(cluster: Cluster) -> list[str]:
+    """A word on an image whose name may come to mean another one."""
+    if cluster.image.mutable or FIXED.search(cluster.image.name):
+        return []
+    return [f"image.name is {cluster.image.name}, whose content can change between two runs; "
+            "--image NAME@sha256:... names one for ever"]
+
+
+def there(params: Params, cluster: Cluster) -> Params:
+    """The settings as the cluster wants them; the tracking plugin is Kubeflow's own."""
+    own = cluster.model_copy(update={"mlflow": Tracking(uri=cluster.mlflow.uri)})
+    changed = Params(elsewhere(params.values, own), f"{params.origin} with params of the cluster")
+    changed.check()
+    return changed
 
 
 def workflow_template(params: Params, cluster: Cluster, dvc: Path) -> dict[str, Any]:
     """The WorkflowTemplate of the pipeline of a dvc.yaml, with the values of params.yaml as its default arguments.
 
-    Raises UserError for what a cluster could not run.
+    params: as the cluster wants them. Raises UserError for what a cluster could not run.
     """
     refuse_impossible(cluster)
-    own = cluster.model_copy(update={"mlflow": Tracking(uri=cluster.mlflow.uri)})  # the plugin is Kubeflow's
-    here = Params(elsewhere(params.values, own), params.origin)
-    here.check()
-    stages = planned(read_stages(dvc), here, cluster)
+    stages = planned(read_stages(dvc), params, cluster)
     spec: dict[str, Any] = {
         "entrypoint": ENTRY,
+        "onExit": REPORT,
         "arguments": {"parameters": [
-            {"name": "params", "value": settings_text(here.values), "description": "params.yaml, as JSON"},
-            {"name": "teachers", "value": json.dumps(teachers(here)), "description": "the names below teachers in it"},
+            {"name": "params", "value": settings_text(params.values), "description": "params.yaml, as JSON"},
+            {"name": "teachers", "value": json.dumps(teachers(params)), "description": "the names below teachers"},
         ]},
         "templates": templates(stages, cluster),
         **run_fields(cluster),

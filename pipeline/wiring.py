@@ -12,6 +12,7 @@ from components.settings import Params
 from components.strict_yaml import parse_yaml
 from pipeline.cluster import Cluster
 from pipeline.inputs import own_source
+from pipeline.shape import shape_of
 
 EACH = "${key}"  # how dvc.yaml writes the name of a teacher
 
@@ -108,11 +109,12 @@ def planned(stages: Mapping[str, Stage], params: Params, cluster: Cluster) -> di
     names = [images] if images else []
     for name in stages:
         names += ["pull", name] if name == "compare" else [name] if name != "sample" else []
-    names += ["promote"] if "compare" in stages and seen(str(params.setting("promote.registry")), cluster) else []
+    publish = shape_of(params, cluster).publish
+    names += ["promote"] if "compare" in stages and publish != "never" else []
     found = {name: stages[name] if name in stages else cluster_stage(name) for name in names}
     place = found[images].paths["data"] if images else ""
-    force = bool(params.setting("promote.force"))
-    return {name: replace(stage, paths=paths_there(stage, place), condition=None if force else CONDITIONS.get(name))
+    conditions = CONDITIONS if publish == "by verdict" else {}
+    return {name: replace(stage, paths=paths_there(stage, place), condition=conditions.get(name))
             for name, stage in found.items()}
 
 
@@ -123,15 +125,10 @@ def source_of_images(params: Params, cluster: Cluster) -> str:
     path = own_source(params)
     if path is None:
         return "sample"
-    if "://" in path or not seen(path, cluster):
+    if "://" in path or not cluster.sees(path):
         raise UserError(f"data.path is {path}, which no pod sees",
                         "name where the images come from (fetch.repository), or a folder of a claim in pods.volumes")
     return ""
-
-
-def seen(place: str, cluster: Cluster) -> bool:
-    """Whether every pod finds the same in a place: an object store, or a folder of a claim."""
-    return "://" in place or any(Path(place).is_relative_to(volume.path) for volume in cluster.pods.volumes)
 
 
 def cluster_stage(name: str) -> Stage:

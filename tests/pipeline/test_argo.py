@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import shlex
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,45 +11,23 @@ from typing import Any
 import pytest
 from argo_local import Workflow, again, filled
 from copies import TINY, Project
+from full_cluster import FULL
 from imports import ROOT
 from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
 from components.errors import UserError
 from components.settings import Params
+from components.storage.receipts import digest
 from components.strict_yaml import parse_yaml
-from pipeline.__main__ import main
-from pipeline.argo import cron_workflow, refuse_schedule, settings_text, workflow_template
+from pipeline.__main__ import main, parser
+from pipeline.argo import cron_workflow, refuse_schedule, settings_text, there, workflow_template
 from pipeline.argo_pods import WORK
 from pipeline.cluster import Cluster, cluster_of, load_cluster
 
 SCHEMA = ROOT.parent / "shared/schemas/argo-workflows-v4.1.schema.json"
 KIND = "io.argoproj.workflow.v1alpha1."
 IMAGE = "registry.example.com/stillhouse@sha256:" + "0f" * 32
-
-# A cluster that says something of everything.
-FULL = """\
-image: {name: stillhouse:dev, pull: Always, secrets: [registry]}
-pods:
-  labels: {team: vision}
-  annotations: {sidecar.istio.io/inject: "false"}
-  env: {AWS_REGION: eu-west-1}
-  secrets: [{name: s3, keys: {id: AWS_ACCESS_KEY_ID, secret: AWS_SECRET_ACCESS_KEY}}]
-  config_maps: [{name: proxy, keys: {url: HTTPS_PROXY}, optional: true}]
-  volumes: [{claim: work, path: /mnt/work, sub_path: garments}]
-defaults: {cpu: "1", cpu_limit: "4", memory: 2Gi, memory_limit: 8Gi, disk: 20Gi}
-tasks:
-  train: {gpus: 2, shm: 8Gi, timeout: 86400, node_selector: {pool: gpu},
-          tolerations: [{key: nvidia.com/gpu, operator: Exists, effect: NoSchedule},
-                        {key: spot, value: "yes", seconds: 30}]}
-parallelism: 3
-retries: {pods: 4, pod_wait: 10, tries: 2}
-lifetime: {deadline: 90000, keep: 3600}
-mlflow: {uri: "http://mlflow.example.com"}
-argo: {name: garments, namespace: vision, service_account: pipeline, executor: argo-executor,
-       repository: {config_map: artifact-repositories, key: s3, prefix: runs}}
-"""
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -69,7 +48,8 @@ def written(folder: Path, *options: str) -> list[dict[str, Any]]:
 @cache
 def of(cluster: str) -> dict[str, Any]:
     """The template of the tiny settings on a cluster; who changes it takes a copy."""
-    return workflow_template(Params(parse_yaml(TINY.encode(), "params.yaml")), clusters()[cluster], ROOT / "dvc.yaml")
+    params = there(Params(parse_yaml(TINY.encode(), "params.yaml")), clusters()[cluster])
+    return workflow_template(params, clusters()[cluster], ROOT / "dvc.yaml")
 
 
 @cache
@@ -216,6 +196,8 @@ def test_settings_reach_the_steps_as_a_file_and_through_no_shell() -> None:
     assert json.loads(told["teachers"]) == ["deep", "broad"]
     for name, template in steps_of(workflow).items():
         assert template["container"]["command"] == ["stillhouse"], name
+        if name == "report":
+            continue
         inputs = {one["name"]: one for one in template["inputs"]["artifacts"]}
         assert inputs["params"]["path"] == f"{WORK}/params.yaml"
         assert inputs["params"]["raw"] == {"data": "{{workflow.parameters.params}}"}
@@ -233,12 +215,12 @@ def test_settings_arrive_as_they_were_whatever_they_hold() -> None:
 
 
 def test_the_settings_are_those_of_params_yaml_at_the_cluster_s_places(folder: Path) -> None:
-    (workflow,) = written(folder, "--set", "student.epochs=7", "--cluster-set", "params.runtime.work=/mnt/work/state")
+    (workflow,) = written(folder, "--set", "student.epochs=7", "--cluster-set", "params.runtime.work=/tmp/state")
     text = next(one["value"] for one in workflow["spec"]["arguments"]["parameters"] if one["name"] == "params")
     params = Params(parse_yaml(text.encode(), "params"), "params")
     params.check()
     assert params.setting("student.epochs") == 7
-    assert params.setting("runtime.work") == "/mnt/work/state"
+    assert params.setting("runtime.work") == "/tmp/state"
     assert params.section("teachers.deep") != Params.load(ROOT / "params.yaml").section("teachers.deep")
 
 
@@ -313,32 +295,71 @@ def test_what_a_cluster_could_not_run_is_refused(folder: Path, capsys: pytest.Ca
     assert not output.exists()
 
 
-def local_template(project: Project, *overrides: str) -> dict[str, Any]:
-    """The template for a run without a cluster: state and reports stay in a pod's own folder."""
-    params = Params.load(project.path / "params.yaml", overrides)
-    cluster = cluster_of({"retries": {"pods": 0}}, "kubeflow.yaml")
-    return workflow_template(params, cluster, project.path / "dvc.yaml")
+PAGE = (ROOT / "docs/cluster-argo.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("line", re.findall(r"python -m pipeline (argo[^`\n]*)", PAGE))
+def test_commands_on_the_page_are_understood(line: str) -> None:
+    assert parser().parse_args(shlex.split(line)).run
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(
+    r"`((?:argo|pods|lifetime|retries|training)\.[a-z_.]+)", PAGE))))
+def test_settings_on_the_page_exist(name: str) -> None:
+    value: Any = Cluster()
+    for part in name.split("."):
+        value = getattr(value, part)
+
+
+def local_template(project: Project, registry: Path, *overrides: str) -> dict[str, Any]:
+    """The template for a run without a cluster: state and reports stay in a pod's folder, the registry on a claim."""
+    params = Params.load(project.path / "params.yaml", [f"promote.registry={registry / 'models'}", *overrides])
+    values = {"retries": {"pods": 0}, "pods": {"volumes": [{"claim": "registry", "path": str(registry)}]}}
+    cluster = cluster_of(values, "kubeflow.yaml")
+    return workflow_template(there(params, cluster), cluster, project.path / "dvc.yaml")
 
 
 @pytest.mark.slow
 def test_run_from_its_file_it_gives_what_dvc_repro_gives(finished: Project, tmp_path: Path) -> None:
-    run = Workflow(local_template(finished), tmp_path, finished.environment)
+    run = Workflow(local_template(finished, tmp_path / "claim"), tmp_path / "run", finished.environment)
     assert run.run() == "Succeeded", {name: node for name, node in run.nodes.items() if node.exits[-1:] != [0]}
     kept = run.bucket / "stillhouse" / run.name
     sealed = {path: text for path, text in finished.receipts().items() if path != "data/raw"}  # it is in an archive
     assert {path: (kept / path / "receipt.json").read_bytes() for path in sealed} == sealed
     metrics = sorted(finished.path.glob("reports/*/metrics.json"))
     assert len(metrics) > 8
-    for file in [*metrics, finished.path / "reports/evaluate/report.html"]:
+    for file in [*metrics, *finished.path.glob("reports/*/report.html")]:
         assert (kept / file.relative_to(finished.path)).read_bytes() == file.read_bytes(), file
+    published = json.loads((kept / "reports/promote/published.json").read_text())
+    assert published["digest"] == digest(finished.path / "models/distilled")
+    assert json.loads((tmp_path / "claim/models/latest.json").read_text())["digest"] == published["digest"]
+    report = (kept / "reports/run.md").read_text()
+    assert "# The run has succeeded" in report and "**first**" in report and "distilled" in report
+    the_same_again(run, tmp_path / "second")
+
+
+def the_same_again(run: Workflow, folder: Path) -> None:
+    """Held against itself as the champion of now, the model is the same, and nothing is promoted."""
+    folder.mkdir()
+    (folder / "bucket").symlink_to(run.bucket)
+    second = Workflow(run.template, folder, run.environment)
+    tasks = {one["name"]: one for one in run.spec["templates"][0]["dag"]["tasks"]}
+    done = {name: run.nodes[name] for name in tasks}
+    for name in ("pull", "compare", "promote"):
+        done[name] = second.task(tasks[name], done, {}, second.scope(), name)
+    assert [done[name].phase for name in ("pull", "compare", "promote")] == ["Succeeded", "Succeeded", "Skipped"]
+    assert json.loads(done["compare"].parameters["verdict"])["verdict"] == "same"
 
 
 @pytest.mark.slow
 def test_unfit_data_end_the_run_at_once_and_nothing_is_learnt_from_them(finished: Project, tmp_path: Path) -> None:
-    run = Workflow(local_template(finished, "validate.policy=fail"), tmp_path, finished.environment)
+    template = local_template(finished, tmp_path / "claim", "validate.policy=fail")
+    run = Workflow(template, tmp_path / "run", finished.environment)
     assert run.run() == "Failed"
     assert run.nodes["validate"].exits == [1], "a fault of the data is no reason to try again"
-    assert "the policy is to fail" in (tmp_path / "pods/validate-0/log.txt").read_text()
-    later = {name: node.phase for name, node in run.nodes.items() if name not in ("", "sample", "validate")}
-    assert {"index", "train", "student", "export"} <= set(later)
+    assert "the policy is to fail" in (tmp_path / "run/pods/validate-0/log.txt").read_text()
+    report = (run.bucket / "stillhouse" / run.name / "reports/run.md").read_text()
+    assert "# The run has failed" in report and "kubectl logs pod-validate -c main" in report
+    later = {name: node.phase for name, node in run.nodes.items() if name not in ("", "sample", "validate", "exit")}
+    assert {"index", "train", "student", "promote"} <= set(later)
     assert set(later.values()) == {"Omitted"}
