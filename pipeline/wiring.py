@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from components.contract import STEPS, Step, load_step
+from components.contract import Step, load_step
 from components.errors import UserError
 from components.settings import Params
 from components.strict_yaml import parse_yaml
@@ -120,7 +120,7 @@ def planned(stages: Mapping[str, Stage], params: Params, cluster: Cluster) -> di
 
 def source_of_images(params: Params, cluster: Cluster) -> str:
     """The stage that brings the images: fetch, sample, or "" where they lie on a claim."""
-    if "fetch" in STEPS and params.setting("fetch.repository"):
+    if params.setting("fetch.repository"):
         return "fetch"
     path = own_source(params)
     if path is None:

@@ -23,12 +23,14 @@ GIVEN = {"registry/latest.json": "the user publishes models; that makes `compare
 class Graph:
     """Tasks with the ports that they read and write; an edge is (task, port, task that wrote it, its port).
 
-    settings: of every section that a task runs with. All teachers are one task.
+    settings: of every section that a task runs with. All teachers are one task. skipped: by task, those that are left
+    out where it says so.
     """
 
     ports: dict[str, tuple[frozenset[str], frozenset[str]]]
     edges: frozenset[Edge]
     settings: dict[str, Settings]
+    skipped: dict[str, frozenset[str]]
 
     @property
     def tasks(self) -> set[str]:
@@ -48,7 +50,7 @@ def of_dvc() -> Graph:
             edges |= {(name.partition("@")[0], port, *owner) for owner in owners}
     ports = {name.partition("@")[0]: (frozenset(read_by(name, stage)), frozenset(stage.of_kind("output")))
              for name, stage in found.items()}
-    return Graph(ports, frozenset(edges), {one.section: params().section(one.section) for one in found.values()})
+    return Graph(ports, frozenset(edges), {one.section: params().section(one.section) for one in found.values()}, {})
 
 
 def read_by(name: str, stage: Stage) -> dict[str, str]:
@@ -97,7 +99,22 @@ def of_kubeflow(whole: dict[str, Any]) -> Graph:
         ports[name] = (frozenset(component.get("inputDefinitions", {}).get("artifacts", {})),
                        frozenset(component.get("outputDefinitions", {}).get("artifacts", {})))
         edges |= {(name, port, *source) for port, source in sources.items()}
-    return Graph(ports, frozenset(edges), kubeflow_settings(whole))
+    return Graph(ports, frozenset(edges), kubeflow_settings(whole), kubeflow_conditions(compiled))
+
+
+def kubeflow_conditions(compiled: Compiled) -> dict[str, frozenset[str]]:
+    """The tasks below every condition, by the task whose answer it asks for."""
+    found = {}
+    for name, component in compiled.whole["components"].items():
+        for task in component.get("dag", {}).get("tasks", {}).values():
+            if "triggerPolicy" not in task:
+                continue
+            asked = re.search(r"pipelinechannel--(\w+?)-Output'\]", task["triggerPolicy"]["condition"])
+            assert asked, f"{name}: {task['triggerPolicy']}"
+            below = compiled.component(task)["dag"]["tasks"]
+            given = dict.fromkeys(task.get("inputs", {}).get("artifacts", {}), ("", ""))
+            found[asked[1]] = frozenset(one for one, _, _ in compiled.walk(below, given))
+    return found
 
 
 def kubeflow_settings(whole: dict[str, Any]) -> dict[str, Settings]:
@@ -114,7 +131,8 @@ def of_argo(template: dict[str, Any]) -> Graph:
     known = {one["name"]: one for one in spec["templates"]}
     keys = {one["s3"]["key"]: (name, one["name"]) for name, step in known.items() if "container" in step
             for one in step["outputs"]["artifacts"]}
-    ports, edges = {}, set()
+    ports: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
+    edges = set()
     for name, sources in argo_tasks(known, spec["entrypoint"], {}):
         step = known[name]
         read = {one["name"]: one for one in step["inputs"]["artifacts"] if one["name"] != "params"}
@@ -123,7 +141,21 @@ def of_argo(template: dict[str, Any]) -> Graph:
                   for key, owner in keys.items() if key.startswith(f"{one['s3']['key']}/")}
         assert set(sources) | set(by_key) == set(read), f"{name}: every artifact comes from somewhere"
         edges |= {(name, port, *source) for port, source in (sources | by_key).items()}
-    return Graph(ports, frozenset(edges), argo_settings(template, set(ports)))
+    if "onExit" in spec:
+        ports[spec["onExit"]] = (frozenset(), frozenset())
+    return Graph(ports, frozenset(edges), argo_settings(template, set(ports)), argo_conditions(known))
+
+
+def argo_conditions(known: dict[str, Any]) -> dict[str, frozenset[str]]:
+    """The tasks that are left out where validate fails, and those that ask another one's verdict first."""
+    tasks = {one["name"]: one for one in known["pipeline"]["dag"]["tasks"]}
+    waited = {name: set(re.findall(r"(\w+)\.Succeeded", one.get("depends", ""))) for name, one in tasks.items()}
+    later = {"validate"}
+    while more := {name for name, names in waited.items() if names & later} - later:
+        later |= more
+    asked = {match[1]: frozenset({name}) for name, one in tasks.items()
+             if (match := re.search(r"tasks\.(\w+)\.outputs", one.get("when", "")))}
+    return {"validate": frozenset(later - {"validate"})} | asked
 
 
 def argo_tasks(known: dict[str, Any], name: str, given: dict[str, Port]) -> Iterator[tuple[str, dict[str, Port]]]:
@@ -148,5 +180,5 @@ def argo_settings(template: dict[str, Any], tasks: set[str]) -> dict[str, Settin
     """The settings that the tasks find in params.yaml by default, by section."""
     told = {one["name"]: one["value"] for one in template["spec"]["arguments"]["parameters"]}
     values = Params(parse_yaml(told["params"].encode(), "params"), "params")
-    sections = (tasks - {"train"}) | {f"teachers.{name}" for name in json.loads(told["teachers"])}
+    sections = (tasks - {"train", "report"}) | {f"teachers.{name}" for name in json.loads(told["teachers"])}
     return {section: values.section(section) for section in sections}
