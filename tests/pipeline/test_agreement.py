@@ -6,6 +6,7 @@ Where they differ on purpose, a table here says so with its reason; an entry tha
 import ast
 import contextlib
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -96,9 +97,10 @@ def test_every_step_is_a_task_of_a_cluster(graphs: dict[str, Graph], form: str) 
     assert set(STEPS) - graphs[form].tasks == set(TASKS_IN_PLACE_OF_SAMPLE)
 
 
-def test_images_that_are_fetched_are_not_drawn(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("command", "read"), [("argo", of_argo), ("compile", of_kubeflow)])
+def test_images_that_are_fetched_are_not_drawn(tmp_path: Path, command: str, read: Callable[[Any], Graph]) -> None:
     given = ["--cluster-set", "params.fetch.repository=https://example.com/garments.git"]
-    graph = of_argo(output_of("argo", tmp_path / "argo.yaml", *given)[0])
+    graph = read(output_of(command, tmp_path / "it.yaml", *given)[0])
     assert "fetch" in graph.tasks and "sample" not in graph.tasks
     assert {("validate", "source", "fetch", "data"), ("index", "source", "fetch", "data")} <= graph.edges
 
@@ -154,7 +156,8 @@ def test_tasks_are_given_the_settings_of_their_stage(graphs: dict[str, Graph], f
 
 
 def test_kubeflow_and_argo_give_a_task_the_same_settings_places_included(graphs: dict[str, Graph]) -> None:
-    assert graphs["kubeflow"].settings == graphs["argo"].settings
+    for section, settings in graphs["argo"].settings.items():
+        assert graphs["kubeflow"].settings[section] == settings, section
 
 
 def test_an_override_reaches_every_form(tmp_path: Path) -> None:
