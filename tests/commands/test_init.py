@@ -233,7 +233,7 @@ def newer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository of an older version; the installed one has another loss, another dvc.yaml and a new setting."""
     assert init(tmp_path / "own") == 0
     home = tmp_path / "home"
-    for name in ("components", "infra", ".dvc"):
+    for name in ("components", "infra", "docs", ".dvc"):
         shutil.copytree(ROOT / name, home / name, ignore=shutil.ignore_patterns("__pycache__", "tmp", "cache"))
     for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore"):
         shutil.copy(ROOT / name, home)
