@@ -161,7 +161,7 @@ def test_what_is_installed_fits_together(image: Engine) -> None:
     assert "No broken requirements found" in image.python(code)
 
 
-@pytest.mark.parametrize("user", ["10001:10001", "54321:54321", "54321:0"])
+@pytest.mark.parametrize("user", ["10001:10001", "54321:0"])
 def test_any_user_can_run_it_over_a_root_that_is_only_read(image: Engine, tmp_path: Path, user: str) -> None:
     settings = tmp_path / "params.yaml"
     settings.write_text(TINY.replace("tracking: false, ", ""))
@@ -188,7 +188,7 @@ def test_caches_of_libraries_go_where_can_be_written(image: Engine) -> None:
 def health(image: Engine, *words: str) -> str:
     """What the engine thinks of a container's health once it has asked."""
     container = image.docker(
-        "run", "--detach", "--network=host", "--health-interval=1s", "--health-retries=1", "--health-start-period=0s",
+        "run", "--detach", "--network=host", "--health-interval=1s", "--health-retries=1", "--health-start-period=1ms",
         "--env=STILLHOUSE_HEALTH_URL=http://127.0.0.1:9/v2/health/ready", "--entrypoint=python3", NAME,
         "-c", "import time; time.sleep(120)", *words).strip()
     try:
@@ -212,7 +212,7 @@ def test_new_code_makes_one_new_layer(image: Engine, checkout: Path) -> None:
     build(image, checkout, f"{NAME}-next")
     after = json.loads(image.facts("{{json .RootFS.Layers}}", f"{NAME}-next"))
     image.docker("image", "rm", f"{NAME}-next")
-    assert [one != other for one, other in zip(before, after, strict=True)] == [False] * (len(after) - 1) + [True]
+    assert sum(one != other for one, other in zip(before, after, strict=True)) == 1
 
 
 def test_the_whole_pipeline_in_containers_gives_what_dvc_repro_and_processes_give(
