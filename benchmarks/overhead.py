@@ -188,15 +188,15 @@ def machine() -> str:
     return f"{platform.machine()}, {os.cpu_count()} cores, torch {version('torch')}, load {os.getloadavg()[0]:.1f}"
 
 
-def table(found: dict[str, Any]) -> str:
+def table(steps: dict[str, Any]) -> str:
     """The figures as lines for people."""
     lines = [f"{'step':<10}{'seconds':>9}{'work':>8}{'overhead':>10}{'CPU s':>8}   shares of the overhead, most first"]
-    for name, one in found["steps"].items():
+    for name, one in steps.items():
         shares = sorted(one["shares"].items(), key=lambda item: -item[1])
         told = ", ".join(f"{part} {seconds:.2f}" for part, seconds in shares if seconds >= 0.05)
         lines.append(f"{name:<10}{one['seconds']:>9.2f}{one['work']:>8.2f}{one['overhead']:>10.2f}"
                      f"{one['cpu']:>8.2f}   {told}")
-    return "\n".join([*lines, "", *(f"{name}: {seconds:.2f} s" for name, seconds in found["beside"].items())])
+    return "\n".join([*lines, ""])
 
 
 def middle(found: list[dict[str, Any]]) -> dict[str, Any]:
@@ -216,8 +216,9 @@ def main() -> None:
         shutil.copytree(ROOT / "registry", project / "registry")
         rounds = range(options.rounds)
         steps = {name: middle([measure(project, command) for _ in rounds]) for name, command in commands().items()}
+        print(table(steps), flush=True)
         found = {"machine": machine(), "steps": steps, "beside": beside(project, options.rounds)}
-    print(table(found))
+    print("\n".join(f"{name}: {seconds:.2f} s" for name, seconds in found["beside"].items()))
     if options.results:
         options.results.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
 
