@@ -60,8 +60,8 @@ def settings_here(params: Params, root: Path) -> Params:
 
 def cluster_here(cluster: Cluster, root: Path) -> Cluster:
     """Of the cluster's facts those that hold on this machine: image, retries, teachers at once."""
-    return Cluster(image=Image(name=cluster.image.name), retries=cluster.retries, parallelism=cluster.parallelism,
-                   pods=Pods.model_construct(outcomes=str(root / "outcomes")))
+    found = Cluster(image=Image(name=cluster.image.name), retries=cluster.retries, parallelism=cluster.parallelism)
+    return found.model_copy(update={"pods": Pods(outcomes=str(root / "outcomes"))})  # seen by all, and no claim's
 
 
 def shape_here(params: Params, cluster: Cluster, promote: bool) -> Shape:
