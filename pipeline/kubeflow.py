@@ -124,5 +124,6 @@ def run_here(compiled: Path, root: Path, containers: dict[str, Any] | None = Non
     local.init(runner, pipeline_root=str(root))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "You may be attemping", RuntimeWarning)  # the image is this environment
+        warnings.filterwarnings("ignore", "Task .* have no effect", UserWarning)  # resources are a cluster's
         load_component_from_file(str(compiled))()
     return max(set(root.glob("*-*-*")) - earlier)

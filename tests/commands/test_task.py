@@ -118,6 +118,22 @@ def test_another_pod_does_not_try_what_the_first_found_wrong(
     assert "the cause (found by an earlier pod" in capsys.readouterr().err
 
 
+def test_unfit_images_are_an_answer_with_outputs_that_say_why(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("STILLHOUSE_OUTCOMES", str(tmp_path / "outcomes"))
+    monkeypatch.setenv("STILLHOUSE_RUN", "a-run")
+    (tmp_path / "images/train/red").mkdir(parents=True)
+    (tmp_path / "images/train/red/nothing.jpg").touch()
+    ports = {name: Handed(str(tmp_path / "out" / name)) for name in ("manifest", "report", "metrics")}
+    fit = task.run_task("validate", "validate", settings(validate={"policy": "fail"}),
+                        {"source": Handed(str(tmp_path / "images")), **ports})
+    assert fit == "unfit"
+    assert "the policy is to fail on findings" in capsys.readouterr().err
+    assert "the policy is to fail on findings" in Path(ports["report"].path).read_text()
+    assert json.loads(Path(ports["metrics"].path).read_text()) == {} and Path(ports["manifest"].path).exists()
+    assert outcomes.left()["validate"].state == "unfit"
+
+
 def test_a_lost_pod_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STILLHOUSE_OUTCOMES", str(tmp_path / "outcomes"))
     monkeypatch.setenv("KFP_RUN_ID", "a-run")
