@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from components.commands.outcomes import Outcome, left
+from components.commands.outcomes import Outcome
 from components.commands.run_report import ORDER, markdown
 from components.errors import UsageError
 from components.storage.atomic import write_file
@@ -28,7 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(options: argparse.Namespace) -> None:
     """Write the report, and print it for whoever reads logs."""
-    known = left() | dict(finished(options.evaluation, options.verdict))
+    known = dict(finished(options.evaluation, options.verdict))
     known |= {one.section: one for one in failed(options.failures)}
     text = markdown(STATES[options.state], "", known)
     write_file(options.report, text)
