@@ -8,8 +8,8 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 # What the program and a user's own repository are made from; folders whole.
-TREE = ("components", "pipeline", "infra/kubeflow.yaml", "docs/kubeflow.md", "docs/kubeflow.schema.json", "dvc.yaml",
-        "params.yaml", ".gitignore", ".dvcignore", ".dvc/config")
+TREE = ("components", "pipeline", "infra/kubeflow.yaml", "infra/retrain.yaml", "docs/kubeflow.md",
+        "docs/kubeflow.schema.json", "dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", ".dvc/config")
 
 
 def tree_files() -> list[Path]:

@@ -16,6 +16,7 @@ COMMANDS = {
     "status": ("pipeline.status", "tell what the tasks of a run do, or which runs there were"),
     "logs": ("pipeline.logs", "print what the tasks of a run have written"),
     "stop": ("pipeline.stop", "end a run"),
+    "retrain": ("pipeline.retrain", "decide whether to train again, do it, and compare with the champion"),
     "argo": ("pipeline.argo", "write the pipeline for Argo Workflows as YAML"),
     "services": ("pipeline.services.command", "run MLflow on PostgreSQL, an S3 store and Redis on this machine"),
 }

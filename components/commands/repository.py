@@ -18,7 +18,8 @@ from components.strict_yaml import parse_yaml
 TEMPLATES = Path(__file__).with_name("own")
 DRAWN = "sample"  # the stage and section of the embedded images
 WORKFLOW = ".github/workflows/retrain.yaml"
-COPIED = (".dvcignore", "infra/kubeflow.yaml", "docs/kubeflow.md", "docs/kubeflow.schema.json")  # as they are
+COPIED = (".dvcignore", "infra/kubeflow.yaml", "infra/retrain.yaml", "docs/kubeflow.md",
+          "docs/kubeflow.schema.json")  # as they are
 HEADER = """\
 # The pipeline, made by `stillhouse init` from Stillhouse's own. Values stand in params.yaml, and only `validate`
 # watches the raw images: the manifest it writes names each by digest. The code of each stage is a digest in

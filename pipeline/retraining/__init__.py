@@ -1,0 +1,1 @@
+"""Deciding on a retraining, running it, and telling what came of it."""

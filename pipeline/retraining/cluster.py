@@ -1,0 +1,59 @@
+"""A retraining on Kubeflow: the pipeline is submitted and followed, and the registry tells what came of it."""
+
+import argparse
+import copy
+from pathlib import Path
+
+from components.errors import UserError
+from components.settings import Params
+from pipeline import options as shared
+from pipeline import submit
+from pipeline.retraining.champion import Champion
+from pipeline.retraining.laptop import START
+from pipeline.retraining.telling import Outcome
+
+
+def registry_there(options: argparse.Namespace, params: Params) -> str:
+    """The registry that pods publish to: promote.registry of the cluster's file, else of params.yaml."""
+    placed = shared.cluster_of(options).params.get("promote", {}).get("registry", "")
+    return str(placed or params.setting("promote.registry"))
+
+
+def train(options: argparse.Namespace, registry: str, champion: Champion | None) -> Outcome:
+    """Submit, wait for the end, and look at the registry; UserError for a run that failed, TryAgain while it goes on.
+
+    The pipeline itself compares and publishes, by `promote` of its settings.
+    """
+    cluster = shared.cluster_of(options)
+    asked = copy.copy(options)
+    asked.set = [*options.set, *warm_settings(options.warm, registry, champion, cluster.sees(registry))]
+    asked.name, asked.again, asked.wait, asked.dry_run, asked.json = "", options.force, True, False, False
+    submit.command(asked)
+    return outcome(registry, champion, cluster.sees(registry))
+
+
+def warm_settings(warm: bool, registry: str, champion: Champion | None, seen: bool) -> list[str]:
+    """The settings by which the students go on from the champion; UserError where pods could not read it."""
+    if not warm:
+        return []
+    if champion is None or not seen or "://" in registry:
+        raise UserError(f"--warm: pods find no champion to begin with in {registry}",
+                        "publish to a folder of one of pods.volumes, or leave out --warm")
+    folder = Path(registry) / "models" / champion.digest / "model"
+    return [f"{START}.model={folder.as_posix()}", f"{START}.digest={champion.digest}"]
+
+
+def outcome(registry: str, champion: Champion | None, seen: bool) -> Outcome:
+    """What the registry says after a run."""
+    from components.deployment.registry import latest
+    from components.storage.places import place_of
+
+    if not seen:
+        return Outcome("kubeflow", None, None, False, f"no pod sees {registry}, so nothing was compared with what is "
+                       "published there; the run shows its own verdict")
+    now, before = latest(place_of(registry)).digest, champion.digest if champion else None
+    if now is not None and now != before:
+        return Outcome("kubeflow", now, None, True, f"{registry} has a new latest model: {now[:12]}, before it "
+                       f"{(before or 'none')[:12]}; the figures stand in the run's task compare")
+    return Outcome("kubeflow", None, None, False, f"{registry} has the latest model that it had before; the run's task "
+                   "compare says why")
