@@ -41,4 +41,5 @@ def load_policy(path: Path) -> Policy:
     except ValidationError as error:
         detail = error.errors(include_url=False)[0]
         name = ".".join(str(part) for part in detail["loc"])
-        raise UserError(f"{path}: {name} {complaint(detail, Policy)}", f"the comments of {FILE} tell what each is for") from None
+        raise UserError(f"{path}: {name} {complaint(detail, Policy)}",
+                        f"the comments of {FILE} tell what each is for") from None
