@@ -172,7 +172,7 @@ def beside(project: Path, rounds: int) -> dict[str, float]:
 
 
 def plant_manifest(project: Path) -> None:
-    """Make the project one of DVC whose data.path is a manifest, and take what lies there for up to date."""
+    """Make the project one of DVC whose data.path is a manifest, and bring it up to date."""
     (project / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
     for name in ("components", "pipeline", "infra"):
         (project / name).symlink_to(ROOT / name)
@@ -180,7 +180,7 @@ def plant_manifest(project: Path) -> None:
     params = project / "params.yaml"
     params.write_text(params.read_text().replace("path: data/raw", "path: images.csv"))
     timed(project, "dvc", "init", "--no-scm", "-q")
-    timed(project, "dvc", "commit", "-f", "-q")
+    timed(project, "dvc", "repro", "-q")
 
 
 def machine() -> str:
