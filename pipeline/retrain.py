@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from components.errors import Exit, Terminated
+from components.errors import Exit, Terminated, UsageError
 from components.settings import Params
 from components.signals import on_sigterm
 from components.storage.locks import locked
@@ -67,6 +67,7 @@ def retrain(options: argparse.Namespace) -> int:
     """Decide, train, tell."""
     params, policy = Params.load(options.params, options.set), load_policy(options.policy)
     registry = options.registry or registry_of(options, params)
+    refuse_other_file(options)
     telling.clear(options.out)
     champion = champion_of(registry)
     tree.keep_reference()
@@ -87,6 +88,13 @@ def retrain(options: argparse.Namespace) -> int:
         print(json.dumps({"decision": found.to_json(), "outcome": outcome and outcome.to_json()}, indent=1,
                          sort_keys=True))
     return Exit.OK
+
+
+def refuse_other_file(options: argparse.Namespace) -> None:
+    """UsageError for settings that DVC would not see."""
+    if options.on == "laptop" and not options.decide_only and options.params != Path("params.yaml"):
+        raise UsageError(f"--params {options.params}: dvc.yaml reads params.yaml", "set single values with --set, or "
+                         "train on Kubeflow")
 
 
 def registry_of(options: argparse.Namespace, params: Params) -> str:
