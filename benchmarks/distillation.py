@@ -57,8 +57,8 @@ def stored(store: str, views: int, match: str, **distill: Any) -> dict[str, Any]
 ROWS: dict[str, dict[str, Any]] = {
     PLAIN: {"by": "labels"},
     "mean, 16 views": stored("deep", 16, "mean"),
-    "mixed views replayed, 16": stored("mixed", 16, "exact"),
     "live teacher": {"by": "live", "teacher": "deep", "fixed": False},
+    "mean, 16 views, temperature 1": stored("deep", 16, "mean", temperature=1.0),
     "two teachers, mean, 16 views": stored("both", 16, "mean", teachers={"fit": True}),
     "as 002: text, 1 clean view": {"by": "text", "store": "deep"},
     "replayed, 16 views": stored("deep", 16, "exact"),
@@ -69,11 +69,9 @@ ROWS: dict[str, dict[str, Any]] = {
     "replayed, 4 views": stored("deep", 4, "exact"),
     "any, 16 views": stored("deep", 16, "any"),
     "mean, 16 views, no labels": stored("deep", 16, "mean", weight=1.0),
+    "mixed views replayed, 16": stored("mixed", 16, "exact"),
     "broad teacher, mean, 16 views": stored("broad", 16, "mean"),
     "broad teacher out of fold, mean, 16 views": stored("broad folds", 16, "mean"),
-    "mixed views replayed, 16, no labels": stored("mixed", 16, "exact", weight=1.0),
-    "plain, mixed views": {"by": "labels", "student": {"augment": MIXED}, "distill": {"match": "exact"}},
-    "any, 4 views": stored("deep", 4, "any"),
 }
 
 
