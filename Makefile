@@ -61,8 +61,8 @@ lint: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev
 	mypy --no-error-summary
 
-test-slow: $(VENV)/.installed-dev  ## minutes: kill sweeps, whole pipelines, browsers
-	pytest -q -m slow
+test-slow: $(VENV)/.installed-dev  ## minutes: kill sweeps, whole pipelines, browsers, services, containers
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 pytest -q -n auto --dist loadfile -m slow
 
 lock: $(VENV)/.installed-dev  ## compile both lock files anew from pyproject.toml, for Python 3.11 to 3.13
 	$(COMPILE) pyproject.toml -o requirements.lock

@@ -132,15 +132,15 @@ def test_no_secret_is_in_any_layer_or_in_what_the_image_says_of_itself(image: En
 
 def found_in_layers(engine: Engine, *texts: bytes) -> set[bytes]:
     """Which of some bytes stand anywhere in the layers of the image."""
-    saving = subprocess.Popen([engine.client, "save", NAME], env=os.environ | engine.environment,
-                              stdout=subprocess.PIPE)
-    assert saving.stdout is not None
     found: set[bytes] = set()
     tail = b""
-    while chunk := saving.stdout.read(1 << 24):
-        found |= {text for text in texts if text in chunk or text in tail + chunk[:len(text)]}
-        tail = chunk[-max(map(len, texts)):]
-    assert saving.wait() == 0
+    with subprocess.Popen([engine.client, "save", NAME], env=os.environ | engine.environment,
+                          stdout=subprocess.PIPE) as saving:
+        assert saving.stdout is not None
+        while chunk := saving.stdout.read(1 << 24):
+            found |= {text for text in texts if text in chunk or text in tail + chunk[:len(text)]}
+            tail = chunk[-max(map(len, texts)):]
+    assert saving.returncode == 0
     return found
 
 

@@ -55,7 +55,7 @@ def test_a_published_model_is_the_champion_that_the_next_is_held_against(changea
     changeable.run("stillhouse", "pull-model", "good", "--to", "pulled")
     shutil.rmtree(changeable.path / "registry" / "models")
     traced = changeable.run("stillhouse", "trace", "pulled/export", "--verify")
-    assert "pulled/model" in traced and "data/dataset" in traced and "the raw folder" in traced
+    assert "pulled/model" in traced and "data/dataset" in traced and "data/raw" in traced
 
 
 def verdict(project: Project) -> dict[str, Any]:
