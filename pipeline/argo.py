@@ -115,7 +115,7 @@ def refuse_impossible(cluster: Cluster) -> None:
     for volume in cluster.pods.volumes:
         if Path(volume.path).is_relative_to(WORK) or Path(WORK).is_relative_to(volume.path):
             raise UserError(f"pods.volumes mounts {volume.claim} at {volume.path}, where a pod keeps its own {WORK}",
-                            "mount it elsewhere, for example at /mnt/work")
+                            "mount it elsewhere, for example at /mnt/shared")
 
 
 def refuse_schedule(schedule: str) -> None:

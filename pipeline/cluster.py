@@ -266,8 +266,8 @@ def elsewhere(values: dict[str, Any], cluster: Cluster) -> dict[str, Any]:
 def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     """Nested values with others laid over them.
 
-    >>> merged({"runtime": {"threads": 2, "work": "w"}}, {"runtime": {"work": "/work"}})
-    {'runtime': {'threads': 2, 'work': '/work'}}
+    >>> merged({"runtime": {"threads": 2, "work": "w"}}, {"runtime": {"work": "/workspace"}})
+    {'runtime': {'threads': 2, 'work': '/workspace'}}
     """
     result = dict(below)
     for name, value in above.items():

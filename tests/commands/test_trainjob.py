@@ -22,12 +22,12 @@ from pipeline.trainjob import template
 
 HERE = {
     "image": {"name": "registry.example.com/stillhouse@sha256:" + "0f" * 32, "secrets": ["registry"]},
-    "pods": {"volumes": [{"claim": "work", "path": "/work", "sub_path": "a"}], "env": {"A": "b"},
+    "pods": {"volumes": [{"claim": "work", "path": "/workspace", "sub_path": "a"}], "env": {"A": "b"},
              "secrets": [{"name": "s3", "keys": {"key": "AWS_ACCESS_KEY_ID"}, "optional": True}]},
     "defaults": {"disk": "20Gi"},
     "tasks": {"train": {"gpus": 4, "shm": "8Gi", "timeout": 3600, "node_selector": {"gpu": "h200"},
                         "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]}},
-    "training": {"mode": "trainjob", "nodes": 2, "share": "/work/share", "queue": "teams",
+    "training": {"mode": "trainjob", "nodes": 2, "share": "/workspace/share", "queue": "teams",
                  "service_account": "trainer"},
     "mlflow": {"uri": "http://mlflow.example.com"},
 }
@@ -53,7 +53,7 @@ class Scene:
         self.jobs: Jobs = connect()
 
     def supervise(self, start_seconds: float = 60.0) -> None:
-        supervise(self.jobs, manifest(), Plan({}, Path("/work/share"), start_seconds, poll=0.01))
+        supervise(self.jobs, manifest(), Plan({}, Path("/workspace/share"), start_seconds, poll=0.01))
 
 
 @pytest.fixture

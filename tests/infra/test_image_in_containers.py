@@ -171,7 +171,7 @@ def test_any_user_can_run_it_over_a_root_that_is_only_read(image: Engine, tmp_pa
              " && stillhouse index --manifest m --dataset d --metrics i.json"
              " && stillhouse track && ls -d d/receipt.json mlflow.db && id -u")
     said = image.run("-ec", steps, options=("--user", user, "--entrypoint", "sh", "--mount",
-                                            f"type=bind,source={settings},target=/work/params.yaml,readonly"))
+                                            f"type=bind,source={settings},target=/workspace/params.yaml,readonly"))
     assert said.split()[-3:] == ["d/receipt.json", "mlflow.db", user.split(":")[0]]
 
 

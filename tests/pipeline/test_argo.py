@@ -176,7 +176,7 @@ def test_what_the_cluster_file_says_of_a_task_stands_in_its_template() -> None:
         "limits": {"cpu": "4", "memory": "8Gi", "ephemeral-storage": "20Gi", "nvidia.com/gpu": "2"}}
     assert train["volumes"] == [{"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "8Gi"}}]
     assert {"name": "shm", "mountPath": "/dev/shm"} in train["container"]["volumeMounts"]
-    assert {"name": "claim-0", "mountPath": "/mnt/work", "subPath": "garments"} in train["container"]["volumeMounts"]
+    assert {"name": "claim-0", "mountPath": "/mnt/shared", "subPath": "garments"} in train["container"]["volumeMounts"]
     assert train["activeDeadlineSeconds"] == "86400" and train["nodeSelector"] == {"pool": "gpu"}
     assert train["tolerations"] == [
         {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},
@@ -277,7 +277,7 @@ def test_a_schedule_that_argo_understands_is_taken(schedule: str) -> None:
 
 
 @pytest.mark.parametrize(("options", "cause"), [
-    (["--cluster-set", "training.mode=trainjob", "--cluster-set", "training.share=/mnt/work/share"], "is trainjob"),
+    (["--cluster-set", "training.mode=trainjob", "--cluster-set", "training.share=/mnt/shared/share"], "is trainjob"),
     (["--cluster-set", 'pods.volumes=[{claim: work, path: /stillhouse/data}]'], "where a pod keeps its own"),
     (["--cluster-set", 'argo.repository.config_map=""'], "config_map"),
     (["--set", "data.path=/home/me/images"], "which no pod sees"),

@@ -72,7 +72,7 @@ def test_options_override_the_file(tmp_path: Path) -> None:
     ("image: {pull: Sometimes}", ["image.pull is 'Sometimes'; expected one of IfNotPresent, Always, Never"]),
     ("params: {student: {epochs: 3}}", ["params.student is not a key; expected one of data, fetch"]),
     ("training: {mode: trainjob}", ["training", "an absolute folder"]),
-    ("training: {mode: trainjob, share: /work}", ["training.share below the path of one of pods.volumes"]),
+    ("training: {mode: trainjob, share: /workspace}", ["training.share below the path of one of pods.volumes"]),
 ])
 def test_what_is_wrong_is_named_with_its_place(text: str, words: list[str]) -> None:
     cause = refused(text)

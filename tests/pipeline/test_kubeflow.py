@@ -38,8 +38,8 @@ pods:
   env: {{HTTPS_PROXY: http://proxy.example.com}}
   secrets: [{{name: s3, keys: {{key: AWS_ACCESS_KEY_ID}}, optional: true}}]
   config_maps: [{{name: places, keys: {{endpoint: AWS_ENDPOINT_URL}}}}]
-  volumes: [{{claim: work, path: /work, sub_path: stillhouse}}]
-  outcomes: /work/outcomes
+  volumes: [{{claim: work, path: /workspace, sub_path: stillhouse}}]
+  outcomes: /workspace/outcomes
 defaults: {{cpu: 500m, cpu_limit: "2", memory: 1Gi, memory_limit: 3Gi}}
 tasks:
   train:
@@ -54,7 +54,7 @@ parallelism: 3
 retries: {{pods: 4, pod_wait: 7, tries: 9, wait: 2.5, seconds: 77.0}}
 lifetime: {{deadline: 86400, keep: 3600}}
 mlflow: {{uri: http://mlflow.example.com}}
-params: {{runtime: {{work: /work/state}}, promote: {{registry: s3://models/garments}}}}
+params: {{runtime: {{work: /workspace/state}}, promote: {{registry: s3://models/garments}}}}
 """
 
 
@@ -179,14 +179,14 @@ def test_every_task_is_given_what_the_cluster_file_says_of_all(everything: Compi
         environment = found.environment(name)
         assert environment["MLFLOW_TRACKING_URI"] == "http://mlflow.example.com"
         assert environment["HTTPS_PROXY"] == "http://proxy.example.com"
-        assert environment["STILLHOUSE_OUTCOMES"] == "/work/outcomes"
+        assert environment["STILLHOUSE_OUTCOMES"] == "/workspace/outcomes"
         patience = [environment[f"STILLHOUSE_{one}"] for one in ("TRIES", "TRY_WAIT", "TRY_SECONDS")]
         assert patience == ["9", "2.5", "77.0"]
         assert found.container(name)["image"] == DIGEST
         assert pod["imagePullPolicy"] == "Always" and pod["imagePullSecret"][0]["secretName"] == "registry"
         assert pod["podMetadata"] == {"labels": {"team": "vision"}, "annotations": {"sidecar.istio.io/inject": "false"}}
         (volume,) = pod["pvcMount"]
-        assert (volume["constant"], volume["mountPath"], volume["subPath"]) == ("work", "/work", "stillhouse")
+        assert (volume["constant"], volume["mountPath"], volume["subPath"]) == ("work", "/workspace", "stillhouse")
         (secret,), (config,) = pod["secretAsEnv"], pod["configMapAsEnv"]
         assert (secret["secretName"], secret["optional"]) == ("s3", True)
         assert secret["keyToEnv"] == [{"secretKey": "key", "envVar": "AWS_ACCESS_KEY_ID"}]
@@ -232,7 +232,7 @@ def test_what_depends_on_more_than_its_inputs_is_never_taken_from_the_cache(ever
 def test_places_on_the_cluster_reach_the_settings_of_the_tasks(everything: Compiled) -> None:
     inputs = everything.inputs()
     told = json.loads(inputs["distill_settings"]["defaultValue"])["runtime"]
-    assert (told["work"], told["tracking"], told["devices"]) == ("/work/state", False, 1)
+    assert (told["work"], told["tracking"], told["devices"]) == ("/workspace/state", False, 1)
     assert json.loads(inputs["pull_settings"]["defaultValue"])["promote"]["registry"] == "s3://models/garments"
 
 
@@ -244,12 +244,12 @@ def test_one_process_a_gpu_is_started_where_the_cluster_file_says_so(tiny: Path)
 
 
 def test_a_trainjob_is_described_to_the_tasks_that_make_one_and_its_gpus_are_not_theirs(tiny: Path) -> None:
-    found = compiled(tiny, "--cluster-set", "training={mode: trainjob, share: /work/share}", cluster=EVERYTHING)
+    found = compiled(tiny, "--cluster-set", "training={mode: trainjob, share: /workspace/share}", cluster=EVERYTHING)
     described = {name for name in found.pods() if "STILLHOUSE_TRAINJOB" in found.environment(name)}
     assert described == {"train", "student", "distill"}
     told = json.loads(found.environment("train")["STILLHOUSE_TRAINJOB"])
     assert told["manifest"]["spec"]["trainer"]["resourcesPerNode"]["limits"]["amd.com/gpu"] == "2"
-    assert told["share"] == "/work/share"
+    assert told["share"] == "/workspace/share"
     assert "accelerator" not in found.container("train")["resources"]
     assert "activeDeadlineSeconds" not in found.pods()["train"], "the TrainJob has it, and may wait before"
 
@@ -268,7 +268,7 @@ def test_what_follows_unfit_images_or_no_better_model_is_left_out(everything: Co
 
 
 @pytest.mark.parametrize(("option", "published"), [
-    ("promote.registry=registry", None), ("promote.registry=/work/registry", "by verdict"),
+    ("promote.registry=registry", None), ("promote.registry=/workspace/registry", "by verdict"),
     ("promote.force=true", "always")])
 def test_a_model_is_published_where_all_pods_see_the_registry(
         tiny: Path, capsys: pytest.CaptureFixture[str], option: str, published: str | None) -> None:
