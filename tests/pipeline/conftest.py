@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import pytest
 from copies import TINY, Project, kill, make_project
 
+from components.settings import Params
+
 if TYPE_CHECKING:
     from kubeflow_server import State
 
@@ -51,12 +53,31 @@ def one_at_a_time(function: Callable[P, R]) -> Callable[P, R]:
     return locked
 
 
+def compiled_once(compile_pipeline: Callable[..., None], known: dict[str, bytes]) -> Callable[..., None]:
+    """The compiler, which takes seconds, with a memory: the same settings give the same bytes."""
+    def compiled(params: Params, shape: object, cluster: object, output: Path) -> None:
+        key = repr((params.values, shape, cluster))
+        if key not in known:
+            compile_pipeline(params, shape, cluster, output)
+            known[key] = output.read_bytes()
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_bytes(known[key])
+
+    return compiled
+
+
+@pytest.fixture(scope="session")
+def known_files() -> dict[str, bytes]:
+    """What was compiled for a desk, by what it follows from."""
+    return {}
+
+
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known_files: dict[str, bytes]) -> Path:
     """The current folder: settings and facts of a cluster, and nothing of a server in the environment."""
     from kubeflow_server import IMAGE
 
-    from pipeline import package
+    from pipeline import kubeflow, package
 
     for name in ("KF_PIPELINES_ENDPOINT", "KF_PIPELINES_UI_ENDPOINT", "KF_PIPELINES_TOKEN", "KF_PIPELINES_COOKIES",
                  "KF_PIPELINES_SA_TOKEN_PATH", "KUBERNETES_SERVICE_HOST", "SSL_CERT_FILE", "STILLHOUSE_IMAGE"):
@@ -66,6 +87,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("pipeline.waiting.POLL", 0.02)
     monkeypatch.setattr("pipeline.package.changed_files", lambda: 0)
     monkeypatch.setattr("pipeline.package.package_of", one_at_a_time(package.package_of))
+    monkeypatch.setattr("pipeline.kubeflow.compile_pipeline", compiled_once(kubeflow.compile_pipeline, known_files))
     (tmp_path / "params.yaml").write_text(TINY)
     (tmp_path / "infra").mkdir()
     (tmp_path / "infra/kubeflow.yaml").write_text(f"image: {{name: '{IMAGE}'}}\n")
