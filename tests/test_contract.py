@@ -8,16 +8,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from crashing import CHANGES, crash_at
 from small_steps import BREW, STILL, Brew, paths, run_brew
 
 from components.contract import run_step
 from components.errors import TryAgain, UsageError, UserError
-from components.storage import atomic, receipts
+from components.storage import receipts
 from components.storage.locks import locked
 
 PROGRAM = [sys.executable, str(Path(__file__).with_name("small_steps.py"))]
@@ -279,28 +279,6 @@ def test_a_full_disk_fails_the_step_and_leaves_nothing_behind(tmp_path: Path) ->
             subprocess.run(["umount", str(disk)], check=False)
 
 
-def crash_at(at: int, work: Callable[[], object]) -> int:
-    """Do some work in a child process that dies at the given call that changes a disk; its exit code."""
-    if child := os.fork():
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    count = 0
-
-    def counted(call: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapper(*arguments: Any, **options: Any) -> Any:
-            nonlocal count
-            count += 1
-            if count == at:
-                os._exit(137)
-            return call(*arguments, **options)
-        return wrapper
-
-    for name in ("replace", "rename", "fsync", "open", "unlink", "rmdir", "mkdir", "scandir"):
-        setattr(os, name, counted(getattr(os, name)))
-    atomic._exchange = counted(atomic._exchange)
-    work()
-    os._exit(0)
-
-
 def test_a_crash_at_any_call_leaves_the_old_artifact_or_the_new_one(tmp_path: Path) -> None:
     root, start, new = tmp_path / "root", tmp_path / "start", run_brew(tmp_path / "new", Brew(strength=2))
     old = run_brew(start)
@@ -308,7 +286,7 @@ def test_a_crash_at_any_call_leaves_the_old_artifact_or_the_new_one(tmp_path: Pa
     for at in range(1, 400):
         shutil.rmtree(root, ignore_errors=True)
         shutil.copytree(start, root)
-        code = crash_at(at, lambda: run_brew(root, Brew(strength=2)))
+        code = crash_at(at, lambda: run_brew(root, Brew(strength=2)), (*CHANGES, "open", "scandir"))
         seen.append(receipts.verify(root / "data" / "wash"))
         assert code in (0, 137) and seen[-1] in (old["outputs"]["wash"], new["outputs"]["wash"])
         assert run_brew(root, Brew(strength=2))["outputs"] == new["outputs"] and not leftovers(root)

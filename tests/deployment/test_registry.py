@@ -7,16 +7,16 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from crashing import crash_at
 from registries import candidate, verdict_on, write_export, write_model
 from small_models import seal
 
 from components.deployment import pulling, registry
 from components.deployment.promotion import Candidate, publish, roll_back
 from components.errors import TryAgain, UserError
-from components.storage import atomic, receipts
+from components.storage import receipts
 from components.storage.locks import locked
 from components.storage.places import Folder, place_of
 
@@ -233,29 +233,6 @@ def test_a_damaged_latest_is_said_and_never_guessed(content: str, place: Folder)
             registry.latest(place)
     else:
         assert registry.latest(place).digest is None
-
-
-def crash_at(at: int, work: Callable[[], object]) -> int:
-    """Do some work in a child process that dies at the given call that changes a disk; its exit code."""
-    if child := os.fork():
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    count = 0
-
-    def counted(call: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapper(*arguments: Any, **options: Any) -> Any:
-            nonlocal count
-            count += 1
-            if count == at:
-                os._exit(137)
-            return call(*arguments, **options)
-        return wrapper
-
-    for name in ("replace", "rename", "fsync", "unlink", "rmdir", "mkdir"):
-        setattr(os, name, counted(getattr(os, name)))
-    shutil.copyfile = counted(shutil.copyfile)
-    atomic._exchange = counted(atomic._exchange)
-    work()
-    os._exit(0)
 
 
 @pytest.mark.slow
