@@ -13,13 +13,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE",
                         help="settings (default: params.yaml)")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="override a setting")
-    parser.add_argument("--cluster", type=Path, default=Path("infra/kubeflow.yaml"), metavar="FILE",
-                        help="the cluster's facts (default: infra/kubeflow.yaml)")
-    parser.add_argument("--cluster-set", action="append", default=[], metavar="NAME=VALUE", help="override one of them")
+    cluster_arguments(parser)
     parser.add_argument("--image", default=os.environ.get("STILLHOUSE_IMAGE", ""), metavar="NAME",
                         help="image of all tasks (default: $STILLHOUSE_IMAGE, or the cluster's image.name)")
     parser.add_argument("--parallelism", type=int, metavar="N",
                         help="teachers trained at once, 0 for all (default: the cluster's parallelism)")
+
+
+def cluster_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare those of the cluster's facts alone."""
+    parser.add_argument("--cluster", type=Path, default=Path("infra/kubeflow.yaml"), metavar="FILE",
+                        help="the cluster's facts (default: infra/kubeflow.yaml)")
+    parser.add_argument("--cluster-set", action="append", default=[], metavar="NAME=VALUE", help="override one of them")
 
 
 def params_of(options: argparse.Namespace) -> Params:

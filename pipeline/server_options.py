@@ -1,20 +1,17 @@
 """The options of all commands that speak with a server, and the connection that they make."""
 
 import argparse
-from pathlib import Path
 
 from pipeline.api.access import access_of
 from pipeline.api.connection import Connection, connect
 from pipeline.cluster import Cluster
+from pipeline.options import cluster_arguments
 
 
 def arguments(parser: argparse.ArgumentParser, cluster: bool = True) -> None:
     """The options that say where the server is. cluster: the file of the cluster's facts is an option, too."""
     if cluster:
-        parser.add_argument("--cluster", type=Path, default=Path("infra/kubeflow.yaml"), metavar="FILE",
-                            help="the cluster's facts (default: infra/kubeflow.yaml)")
-        parser.add_argument("--cluster-set", action="append", default=[], metavar="NAME=VALUE",
-                            help="override one of them")
+        cluster_arguments(parser)
     parser.add_argument("--host", default="", metavar="URL", help="Kubeflow Pipelines (default: server.host, "
                         "else KF_PIPELINES_ENDPOINT, else the one of this cluster)")
     parser.add_argument("--namespace", default="", metavar="NAME", help="namespace of the runs, in multi-user mode")
