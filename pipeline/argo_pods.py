@@ -48,9 +48,8 @@ def container(arguments: list[str], cluster: Cluster, task: Task) -> dict[str, A
 
 def environment(cluster: Cluster) -> list[dict[str, Any]]:
     """The variables of every container; of secrets only their names are told."""
-    plain = {"STILLHOUSE_RUN": "{{workflow.name}}"} | cluster.pods.env
-    if cluster.mlflow.uri:
-        plain["MLFLOW_TRACKING_URI"] = cluster.mlflow.uri
+    tracking = {"MLFLOW_TRACKING_URI": cluster.mlflow.uri} if cluster.mlflow.uri else {}
+    plain = {"STILLHOUSE_RUN": "{{workflow.name}}"} | tracking | cluster.pods.env
     variables: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in plain.items()]
     for kind, sources in (("secretKeyRef", cluster.pods.secrets), ("configMapKeyRef", cluster.pods.config_maps)):
         variables += [one for source in sources for one in referred(kind, source)]

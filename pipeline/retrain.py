@@ -6,7 +6,8 @@ import json
 import sys
 from pathlib import Path
 
-from components.errors import Exit, Terminated, UsageError
+from components.commands.patience import terminate
+from components.errors import Exit, UsageError
 from components.settings import Params
 from components.signals import on_sigterm
 from components.storage.locks import locked
@@ -56,10 +57,7 @@ def telling_arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(options: argparse.Namespace) -> int:
     """Run `retrain`; exit code 0 also where the answer is no."""
-    def end() -> None:
-        raise Terminated
-
-    with on_sigterm(end), locked([ROOM / "run"]):
+    with on_sigterm(terminate), locked([ROOM / "run"]):
         return retrain(options)
 
 

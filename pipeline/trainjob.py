@@ -59,7 +59,7 @@ def resources(task: Task) -> dict[str, dict[str, str]]:
 
 def environment(cluster: Cluster) -> list[dict[str, Any]]:
     """Environment variables, those from secrets by reference only."""
-    plain = dict(cluster.pods.env) | ({"MLFLOW_TRACKING_URI": cluster.mlflow.uri} if cluster.mlflow.uri else {})
+    plain = ({"MLFLOW_TRACKING_URI": cluster.mlflow.uri} if cluster.mlflow.uri else {}) | cluster.pods.env
     found: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in plain.items()]
     for kind, sources in (("secretKeyRef", cluster.pods.secrets), ("configMapKeyRef", cluster.pods.config_maps)):
         for source in sources:

@@ -46,11 +46,18 @@ def finished(evaluation: Path | None, verdict: Path | None) -> Iterator[tuple[st
 
 
 def failed(text: str) -> Iterator[Outcome]:
-    """The tasks whose pods failed; the last pod of each counts. Argo lists what they are part of as well."""
+    """The tasks that failed, by their last pod; one that was replaced with success is no failure.
+
+    Argo lists every pod that failed, and the retry node that it is part of only where no later one succeeded.
+    """
     nodes = listed(text)
+    ended = {str(node.get("displayName", "")) for node in nodes}
     for node in sorted(nodes, key=lambda one: str(one.get("finishedAt", ""))):
-        found = RETRIED.fullmatch(str(node.get("displayName", "")))
-        if found is None or not any(found["task"] == name.rstrip(".") for name in (*ORDER, "train")):
+        shown = str(node.get("displayName", ""))
+        found = RETRIED.fullmatch(shown)
+        if found is None or shown.rpartition("(")[0] not in ended:
+            continue
+        if not any(found["task"] == name.rstrip(".") for name in (*ORDER, "train")):
             continue
         message = str(node.get("message", ""))
         code = re.search(r"exit code (\d+)", message)

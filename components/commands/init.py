@@ -212,8 +212,8 @@ def upgrade(folder: Path) -> None:
     wanted, left = {}, []
     for name, text in files.items():
         now = there[name]
-        if now == text or (name in mine and now is not None and digest(now) == mine[name]) or (
-                name not in mine and now is None):
+        untouched = name in mine and now is not None and digest(now) == mine[name]
+        if now == text or untouched or (now is not None and name in MERGED) or (name not in mine and now is None):
             wanted[name] = text
         elif now is not None and name not in KEPT:
             left.append(name)

@@ -101,7 +101,7 @@ def roll_back(place: Place, which: str = "previous") -> str:
 
     Raises UserError where there is none, or it is no longer what was published.
     """
-    digest, before = registry.chosen(place, which), registry.latest(place)
+    before, digest = registry.latest(place), registry.chosen(place, which)  # in this order a change between is seen
     if digest is None:
         raise UserError(f"{place.name} has no {which} model to go back to", "stillhouse pull-model --list tells what "
                         "is there")

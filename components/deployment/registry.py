@@ -49,8 +49,8 @@ def pointed(content: bytes, what: str) -> dict[str, Any]:
     except ValueError:
         fits = False
     if not fits or "digest" not in found:
-        raise UserError(f"{what} is damaged: no digest of a model stands there", "publish a model again, or write "
-                        '{"digest": null, "previous": null} for an empty registry')
+        raise UserError(f"{what} is damaged: no digest of a model stands there", 'write {"digest": "...", '
+                        '"previous": null} there, with the digest of a model below models/, or null for none')
     return dict(found)
 
 
@@ -77,7 +77,7 @@ def store(place: Place, digest: str, part: str, folder: Path) -> None:
     """
     base, own = f"models/{digest}/{part}", receipts.verify(folder)
     there = place.digest(f"{base}/{receipts.NAME}")
-    if there not in ("", own):
+    if part != "model" and there not in ("", own):  # of a model, another one can only be damage: its name is its digest
         raise UserError(f"{place.name}: model {digest[:12]} is published with another {part}, {there[:12]}; what is "
                         "published never changes", "publish another model, or go on with the one that is there")
     for name, expected in [*receipts.read(folder).files.items(), (receipts.NAME, own)]:

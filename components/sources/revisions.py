@@ -103,7 +103,7 @@ def tracked(where: Revision, path: str) -> dict[str, Any]:
         return outs[path]
     around = [name for name in outs if path.startswith(f"{name}/")]
     below = [name for name in outs if name.startswith(f"{path}/") or path == "."]
-    if not around and not below and where.object(path):
+    if not around and not below and path != "." and where.object(path):
         return {}
     every = (posixpath.normpath(posixpath.join(folder, str(out["path"]))) for folder, out in outs_of(where, "."))
     named = sorted(around + below) or sorted(every)

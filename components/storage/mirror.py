@@ -77,6 +77,7 @@ class Mirror:
             print(f"warning: the state in {self.bucket.url} cannot be used: {error}", file=sys.stderr)
             return
         self.blobs |= set(files.values())
+        self.kept = files
         if wanted:
             print(f"goes on with what is kept in {self.bucket.url}: {len(wanted)} files", file=sys.stderr)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pipeline.api.tasks import Task, tasks_of
+from pipeline.api.tasks import Task, moment, tasks_of
 
 UNDER_WAY = ("PENDING", "RUNNING", "PAUSED", "RUNTIME_STATE_UNSPECIFIED", "")
 ENDED = ("SUCCEEDED", "SKIPPED", "FAILED", "CANCELED")
@@ -56,7 +56,7 @@ def run_of(said: Any) -> Run:
     return Run(id=said.run_id, name=said.display_name or "", state=said.state or "",
                experiment=said.experiment_id or "", description=said.description or "",
                error=said.error.message or "" if said.error else "", created=said.created_at,
-               finished=ending(said.finished_at), schedule=said.recurring_run_id or "",
+               finished=moment(said.finished_at), schedule=said.recurring_run_id or "",
                archived=said.storage_state == "ARCHIVED", tasks=tasks_of(details or []))
 
 
@@ -75,8 +75,3 @@ def when_of(trigger: Any) -> str:
     if trigger and trigger.periodic_schedule and trigger.periodic_schedule.interval_second:
         return f"every {trigger.periodic_schedule.interval_second} s"
     return "never"
-
-
-def ending(moment: datetime | None) -> datetime | None:
-    """When something ended: the server writes the beginning of 1970 for what has not."""
-    return moment if moment and moment.year > 1970 else None

@@ -65,7 +65,7 @@ def start(folder: Path, ports: dict[str, int], store: str, auth: bool) -> None:
             folder.chmod(0o711)  # PostgreSQL may be another user; every file in it is our own
             facts = kept.settle(folder, [name for name in NAMES if not (store and name == "objects")], ports)
             bring_up(folder, facts, store, auth, started)
-    except UserError:
+    except BaseException:  # also an interrupt: servers have sessions of their own
         for name in reversed(started):
             stop(name, folder)
         raise

@@ -130,10 +130,9 @@ def redis(folder: Path, facts: Facts) -> Server:
     """Redis on the loopback, with a password, everything it is told appended to a file."""
     home, port, password = folder / "redis", facts.ports["redis"], facts.passwords["redis"]
     home.mkdir(exist_ok=True)
-    lines = [f"bind {HOST}", f"port {port}", f"requirepass {password}", f'dir "{home}"', "appendonly yes",
-             "daemonize no", "save 60 1"]
+    lines = [f"bind {HOST}", f"requirepass {password}", f'dir "{home}"', "appendonly yes", "daemonize no", "save 60 1"]
     (folder / "redis.conf").write_text("\n".join(lines) + "\n")
-    command = (program("redis-server", "redis-server"), str(folder / "redis.conf"))
+    command = (program("redis-server", "redis-server"), str(folder / "redis.conf"), "--port", str(port))
     return Server("redis", command, lambda: redis_answers(port, password))
 
 

@@ -52,6 +52,14 @@ def test_a_run_that_went_well_tells_its_figures(tmp_path: Path) -> None:
     assert "0.875" in told
 
 
+def test_a_pod_that_was_replaced_with_success_is_no_failure(tmp_path: Path) -> None:
+    metrics = tmp_path / "metrics.json"
+    metrics.write_text(json.dumps({"distilled": {"test": {"colour": {"accuracy": 0.875}}}}))
+    lost = [node("evaluate(0)", "evaluate", "pod deleted")]
+    told = reported(tmp_path, "Succeeded", json.dumps(lost), "--evaluation", str(metrics))
+    assert "0.875" in told and "failed" not in told
+
+
 @pytest.mark.parametrize("nothing", ["null", "[]", "", json.dumps("null")])
 def test_a_run_of_which_nothing_is_known_is_told_as_well(tmp_path: Path, nothing: str) -> None:
     assert reported(tmp_path, "Error", nothing).startswith("# The run has failed")

@@ -12,7 +12,7 @@ from PIL import Image
 
 from components import cli, pin
 from components.commands import looking
-from components.commands.repository import Choice, contents, unwritten
+from components.commands.repository import unwritten
 from components.errors import UserError
 from components.settings import Params
 from components.strict_yaml import parse_yaml
@@ -221,11 +221,11 @@ def test_a_folder_of_a_larger_repository_is_told_where_its_workflow_belongs(
     assert "move .github/workflows/retrain.yaml there" in capsys.readouterr().err
 
 
-def test_without_git_dvc_is_told_so(tmp_path: Path) -> None:
+def test_without_git_dvc_is_told_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert init(tmp_path / "own", "--no-git") == 0
     assert not (tmp_path / "own/.git").exists()
     assert "no_scm = true" in (tmp_path / "own/.dvc/config").read_text()
-    assert "commit" not in "".join(contents(Choice("own", git=False)).get("README.md", "").split("git add")[1:])
+    assert "git add" not in capsys.readouterr().out
 
 
 @pytest.fixture
@@ -263,6 +263,12 @@ def test_an_upgrade_writes_anew_what_nobody_changed(newer: Path, capsys: pytest.
     assert after["version"] == "9.9.9" and after["code"]["validate"] == before["code"]["validate"]
     assert after["code"]["train"] != before["code"]["train"]
     assert init(newer, "--check") == 0
+
+
+def test_an_upgrade_keeps_lines_of_ones_own_beside_ours(newer: Path) -> None:
+    (newer / "requirements.txt").write_text((newer / "requirements.txt").read_text() + "pandas-extra\n")
+    assert init(newer, "--upgrade") == 0
+    assert set((newer / "requirements.txt").read_text().split()) == {"pandas-extra", "stillhouse==9.9.9"}
 
 
 def test_an_upgrade_leaves_alone_what_was_changed_and_says_what_is_missing(

@@ -53,6 +53,8 @@ class Workflow:
         if handler := self.spec.get("onExit"):
             failed = [failure(name.rpartition("/")[2], number, code)
                       for name, node in self.nodes.items() for number, code in enumerate(node.exits) if code]
+            failed += [failure(name.rpartition("/")[2], 0, 1) | {"displayName": name.rpartition("/")[2]}
+                       for name, node in self.nodes.items() if node.phase == "Failed" and node.exits]
             told = {"workflow.status": phase, "workflow.failures": json.dumps(json.dumps(failed or None))}
             self.execute(handler, {}, scope | told, "exit")
         return phase
