@@ -162,10 +162,11 @@ def test_a_model_that_was_changed_here_is_not_published(tmp_path: Path, place: F
     assert registry.latest(place).digest is None
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "receipt.json"])
 def test_a_damaged_file_of_a_published_model_is_made_whole_with_a_warning(
-        tmp_path: Path, place: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+        tmp_path: Path, place: Folder, capsys: pytest.CaptureFixture[str], name: str) -> None:
     digest = publish(place, candidate(tmp_path, "one"))
-    file = place.path / "models" / digest / "model" / "model.safetensors"
+    file = place.path / "models" / digest / "model" / name
     whole = file.read_bytes()
     file.write_bytes(whole[:-1])
     publish(place, candidate(tmp_path, "one"))

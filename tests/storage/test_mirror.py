@@ -63,6 +63,18 @@ def test_what_is_replaced_or_removed_here_is_there_too(bucket_url: str, tmp_path
     assert len(Bucket(bucket_url).objects()) == 2
 
 
+def test_who_goes_on_leaves_the_large_files_that_he_found_in_the_bucket(
+        bucket_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SMALL", 100)
+    ours = write(tmp_path / "ours", "small")
+    (ours / "large").write_bytes(b"x" * 400)
+    Mirror(bucket_url, ours).push(final=True)
+    again = Mirror(bucket_url, tmp_path / "again")
+    again.pull()
+    again.push()
+    assert restored(bucket_url, tmp_path / "third") == tree_digests(ours)
+
+
 def test_a_large_file_is_sent_when_it_has_stopped_to_grow(bucket_url: str, tmp_path: Path,
                                                           monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SMALL", 100)
