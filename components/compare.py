@@ -1,9 +1,7 @@
 """The step `compare`: the new model held against the one that serves, on the same samples."""
 
-import json
 import sys
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
@@ -11,6 +9,7 @@ from components.contract import Input, Output, work_folder
 from components.evaluation.gate_settings import Rule
 from components.runtime import Runtime, SharedRuntime
 from components.settings import From, Seed
+from components.storage.atomic import write_json
 
 
 class Compare(Rule):
@@ -46,9 +45,3 @@ def compare(settings: Compare, /, *, dataset: Input, model: Input, champion: Inp
     write_json(verdict, told)
     write_json(metrics, flat(told))
     report.write_text(page(told, answer), encoding="utf-8")
-
-
-def write_json(path: Path, values: Any) -> None:
-    """Write JSON in its one spelling."""
-    text = json.dumps(values, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")

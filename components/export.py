@@ -1,15 +1,14 @@
 """The step `export`: one graph that holds preprocessing, network and calibration, proved equal to the model."""
 
-import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
 from components.contract import Input, Output
 from components.runtime import Runtime, SharedRuntime
 from components.settings import Settings
+from components.storage.atomic import write_json
 
 
 class Export(Settings):
@@ -55,9 +54,3 @@ def digests(dataset: Path, model: Path) -> dict[str, str]:
 
     roots = {f"images ({name})": value for name, value in receipts.read(model).roots.items()}
     return roots | {"Dataset": receipts.digest(dataset), "model": receipts.digest(model)}
-
-
-def write_json(path: Path, values: Any) -> None:
-    """Write JSON in its one spelling."""
-    text = json.dumps(values, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")

@@ -1,11 +1,13 @@
 """Files and folders that are whole or absent: written privately, flushed, renamed into place."""
 
 import ctypes
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from components.storage.digests import walk_files
 
@@ -65,6 +67,11 @@ def move_into_place(source: Path, target: Path) -> None:
     else:
         source.replace(target)
     _fsync(target.parent)
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write JSON in its one spelling, as `write_file` does."""
+    write_file(path, json.dumps(values, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def write_file(path: Path, content: str | bytes) -> None:

@@ -1,6 +1,5 @@
 """What a retraining decided and what came of it: as files, as Markdown for a comment, and for a workflow of GitHub."""
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import Any
 
 from components.evaluation.gate_table import headline, words
 from components.evaluation.gate_table import markdown as table
-from components.storage.atomic import write_file
+from components.storage.atomic import write_file, write_json
 from pipeline.retraining.reasons import Decision
 
 FILES = ("decision.json", "decision.md", "outcome.json", "comparison.md")
@@ -91,11 +90,6 @@ def outcome_markdown(outcome: Outcome) -> str:
         lines.append(table(outcome.verdict))
     lines.append("The model was published." if outcome.promoted else "The model was not published.")
     return "\n".join(lines + (["", words(outcome.note)] if outcome.note else [])) + "\n"
-
-
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write JSON in its one spelling."""
-    write_file(path, json.dumps(values, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def to_github(outputs: Mapping[str, str], summary: str) -> None:
