@@ -1,6 +1,7 @@
 """What several rooms' tests need: a small Dataset, an S3 server, and torch on one thread."""
 
 import itertools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from noisy_dataset import write_dataset
 
 from components.data.dataset import Dataset
 
+os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])  # programs that tests start anywhere import this tree
 torch.set_num_threads(1)  # two threads on a shared machine wait for each other
 
 
