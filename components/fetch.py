@@ -49,9 +49,9 @@ class Fetch(Settings):
 
 def fetch(settings: Fetch, /, *, data: Output) -> None:
     """Bring the data of a revision here; what comes must have the digest that the revision tells."""
-    from components.storage import receipts
+    from components.storage import receipts, s3
 
-    if is_bucket(settings.repository):
+    if s3.is_url(settings.repository):
         fetch_objects(settings, data)
     elif is_git(settings.repository):
         fetch_revision(settings, data)
@@ -69,24 +69,19 @@ def digest_at(repository: str, rev: str, path: str) -> str:
     (a folder without git). Raises UserError where nothing is there, TryAgain where its place cannot be reached.
     """
     from components.sources.revisions import digest_of, revision
-    from components.storage import receipts
+    from components.storage import receipts, s3
     from components.storage.digests import value_digest
 
     if not repository:
         raise UserError("fetch.repository is not set", "set it in params.yaml: a git repository, a folder, or "
                         "s3://bucket/prefix")
-    if is_bucket(repository):
+    if s3.is_url(repository):
         found = objects_at(repository, path)
         return f"listing:{value_digest([[one.name, one.size, one.etag] for one in found])}"
     if is_git(repository):
         with revision(repository, rev) as where:
             return digest_of(where, path)
     return f"sha256:{receipts.folder_digest(folder_of(repository, path))}"
-
-
-def is_bucket(repository: str) -> bool:
-    """Whether a source is a place in a bucket."""
-    return repository.startswith("s3://")
 
 
 def is_git(repository: str) -> bool:

@@ -15,8 +15,9 @@ from components.errors import Exit, UserError
 from components.settings import Params
 from components.storage.atomic import write_file
 from pipeline import options as shared
+from pipeline import pods
 from pipeline.argo_graph import ENTRY, REPORT, templates
-from pipeline.argo_pods import WORK, pod_security, shared_volumes
+from pipeline.argo_pods import WORK, shared_volumes
 from pipeline.cluster import FIXED, Cluster, Tracking, elsewhere
 from pipeline.compiling import notes
 from pipeline.cron import FIELDS, is_part
@@ -84,7 +85,7 @@ def workflow_template(params: Params, cluster: Cluster, dvc: Path) -> dict[str, 
         ]},
         "templates": templates(stages, cluster),
         **run_fields(cluster),
-        "securityContext": pod_security(cluster),
+        "securityContext": pods.pod_security(cluster),
         "volumes": shared_volumes(cluster),
     }
     return {"apiVersion": API, "kind": "WorkflowTemplate", "metadata": metadata(cluster), "spec": spec}

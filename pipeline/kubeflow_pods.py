@@ -8,7 +8,8 @@ from components.commands.outcomes import PLACE
 from components.commands.patience import SECONDS, TRIES, WAIT
 from components.commands.trainjob import STEPS, TEMPLATE
 from pipeline.cluster import Cluster, Task
-from pipeline.trainjob import SHARED, template
+from pipeline.pods import SHARED
+from pipeline.trainjob import template
 
 ELSEWHERE = {*STEPS, "student"}  # tasks whose work a TrainJob does, where there are to be any
 RUN = {"KFP_RUN_ID": "metadata.labels['pipeline/runid']", "STILLHOUSE_NAMESPACE": "metadata.namespace"}

@@ -42,6 +42,9 @@ def shape_of(params: Params, cluster: Cluster) -> Shape:
 
 def publishing(params: Params, cluster: Cluster) -> Literal["never", "by verdict", "always"]:
     """When a model is published."""
-    if not cluster.sees(str(params.setting("promote.registry"))):
-        return "never"
+    return when_published(params) if cluster.sees(str(params.setting("promote.registry"))) else "never"
+
+
+def when_published(params: Params) -> Literal["always", "by verdict"]:
+    """When a model is published in a registry that is seen."""
     return "always" if params.setting("promote.force") else "by verdict"

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,10 +68,7 @@ def listed(place: "Place") -> list[dict[str, Any]]:
 
 def about(place: "Place", digest: str) -> dict[str, Any]:
     """What the head of a published model says."""
-    with tempfile.TemporaryDirectory(prefix="stillhouse-") as folder:
-        file = Path(folder) / "model.json"
-        place.get(f"models/{digest}/model/model.json", file)
-        head = json.loads(file.read_text(encoding="utf-8"))
+    head = json.loads(place.read(f"models/{digest}/model/model.json")[0])
     return {"name": head["name"], "architecture": head["architecture"]["name"], "parameters": head.get("parameters", 0),
             "tasks": [task["name"] for task in head["tasks"]]}
 
