@@ -206,7 +206,11 @@ class Cluster(Settings):
 
     def sees(self, place: str) -> bool:
         """Whether all pods find the same in a place: an object store, or a folder of a mounted claim."""
-        return "://" in place or any(Path(place).is_relative_to(volume.path) for volume in self.pods.volumes)
+        return "://" in place or self.mounted(place) is not None
+
+    def mounted(self, place: str) -> Path | None:
+        """Where the claim is mounted that a folder lies in."""
+        return next((Path(one.path) for one in self.pods.volumes if Path(place).is_relative_to(one.path)), None)
 
     def task(self, name: str) -> Task:
         """What the pod of a task is given."""

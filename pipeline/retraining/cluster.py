@@ -8,15 +8,31 @@ from components.errors import UserError
 from components.settings import Params
 from pipeline import options as shared
 from pipeline import submit
+from pipeline.cluster import Cluster
 from pipeline.retraining.champion import Champion
 from pipeline.retraining.laptop import START
 from pipeline.retraining.telling import Outcome
 
 
 def registry_there(options: argparse.Namespace, params: Params) -> str:
-    """The registry that pods publish to: promote.registry of the cluster's file, else of params.yaml."""
-    placed = shared.cluster_of(options).params.get("promote", {}).get("registry", "")
-    return str(placed or params.setting("promote.registry"))
+    """The registry that pods publish to: promote.registry of the cluster's file, else of params.yaml.
+
+    UserError where it lies in a claim that is not mounted here, so that a published model would not be found.
+    """
+    cluster = shared.cluster_of(options)
+    registry = str(cluster.params.get("promote", {}).get("registry", "") or params.setting("promote.registry"))
+    mounted = cluster.mounted(registry)
+    if mounted is not None and not mounted.is_dir() and not options.force:
+        raise UserError(f"{registry} lies in a claim that pods see and this machine does not, so what is published "
+                        "there is not known", f"mount it at {mounted}, publish to s3://bucket/prefix, or train "
+                        "whatever is there: --force")
+    return registry
+
+
+def same_here(cluster: Cluster, registry: str) -> bool:
+    """Whether pods and this machine find the same registry in a place."""
+    mounted = cluster.mounted(registry)
+    return "://" in registry or (mounted is not None and mounted.is_dir())
 
 
 def train(options: argparse.Namespace, registry: str, champion: Champion | None) -> Outcome:
@@ -29,7 +45,7 @@ def train(options: argparse.Namespace, registry: str, champion: Champion | None)
     asked.set = [*options.set, *warm_settings(options.warm, registry, champion, cluster.sees(registry))]
     asked.name, asked.again, asked.wait, asked.dry_run, asked.json = "", options.force, True, False, False
     submit.command(asked)
-    return outcome(registry, champion, cluster.sees(registry))
+    return outcome(registry, champion, same_here(cluster, registry))
 
 
 def warm_settings(warm: bool, registry: str, champion: Champion | None, seen: bool) -> list[str]:
@@ -43,14 +59,14 @@ def warm_settings(warm: bool, registry: str, champion: Champion | None, seen: bo
     return [f"{START}.model={folder.as_posix()}", f"{START}.digest={champion.digest}"]
 
 
-def outcome(registry: str, champion: Champion | None, seen: bool) -> Outcome:
+def outcome(registry: str, champion: Champion | None, same: bool) -> Outcome:
     """What the registry says after a run."""
     from components.deployment.registry import latest
     from components.storage.places import place_of
 
-    if not seen:
-        return Outcome("kubeflow", None, None, False, f"no pod sees {registry}, so nothing was compared with what is "
-                       "published there; the run shows its own verdict")
+    if not same:
+        return Outcome("kubeflow", None, None, False, f"pods and this machine do not see the same {registry}, so "
+                       "what came of it is not known here; the run shows its own verdict")
     now, before = latest(place_of(registry)).digest, champion.digest if champion else None
     if now is not None and now != before:
         return Outcome("kubeflow", now, None, True, f"{registry} has a new latest model: {now[:12]}, before it "

@@ -21,6 +21,7 @@ from pipeline.retraining import cluster as kubeflow
 def shared(desk: Path) -> Path:
     """A folder that pods see, with the registry in it."""
     place = desk / "work"
+    place.mkdir(exist_ok=True)
     (desk / "infra/kubeflow.yaml").write_text(
         f"image: {{name: '{IMAGE}'}}\npods: {{volumes: [{{claim: work, path: '{place}'}}]}}\n"
         f"params: {{promote: {{registry: '{place}/registry'}}}}\n")
@@ -90,4 +91,19 @@ def test_a_warm_start_needs_a_champion_that_pods_can_read() -> None:
 
 
 def test_a_registry_that_no_pod_sees_is_said(desk: Path) -> None:
-    assert "no pod sees registry" in kubeflow.outcome("registry", None, seen=False).note
+    assert "do not see the same registry" in kubeflow.outcome("registry", None, same=False).note
+
+
+def test_a_registry_that_only_pods_see_does_not_count_as_empty(
+        host: str, state: State, shared: Path, desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = desk / "infra/kubeflow.yaml"
+    file.write_text(file.read_text().replace(str(shared), "/mnt/claim"))
+    assert main(["retrain", "--on", "kubeflow", "--host", host]) == Exit.USER
+    said = capsys.readouterr().err
+    assert "/mnt/claim/registry lies in a claim" in said and "mount it at /mnt/claim" in said and "--force" in said
+    assert not state.things["runs"]
+
+    playing = ended(state, "SUCCEEDED", desk)
+    assert main(["retrain", "--on", "kubeflow", "--host", host, "--force"]) == Exit.OK
+    playing.join()
+    assert not outcome(desk)["promoted"] and "is not known here" in outcome(desk)["note"]
