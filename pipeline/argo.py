@@ -21,7 +21,6 @@ from pipeline.argo_pods import WORK, shared_volumes
 from pipeline.cluster import FIXED, Cluster, Tracking, elsewhere
 from pipeline.compiling import notes
 from pipeline.cron import FIELDS, is_part
-from pipeline.shape import shape_of
 from pipeline.wiring import planned, read_stages
 
 API = "argoproj.io/v1alpha1"
@@ -43,7 +42,7 @@ def command(options: argparse.Namespace) -> int:
     params = there(shared.params_of(options), cluster)
     documents = [workflow_template(params, cluster, options.dvc)]
     documents += [cron_workflow(options.schedule, cluster)] if options.schedule is not None else []
-    for note in [*image_notes(cluster), *notes(params, cluster, shape_of(params, cluster).publish)]:
+    for note in [*image_notes(cluster), *notes(params, cluster)]:
         print(f"warning: {note}", file=sys.stderr)
     if options.output is None:
         sys.stdout.write(as_yaml(documents))

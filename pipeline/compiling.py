@@ -41,18 +41,19 @@ def planned(params: Params, cluster: Cluster, pinned: bool = False) -> tuple[Par
     if pinned and repository and not there.setting("fetch.digest"):
         put(there.values, "fetch.digest", digest_at(repository, rev, path))
     shape = shape_of(there, cluster)
-    for note in notes(there, cluster, shape.publish):
+    for note in notes(there, cluster):
         print(f"warning: {note}", file=sys.stderr)
     return there, shape
 
 
-def notes(params: Params, cluster: Cluster, publish: str) -> list[str]:
+def notes(params: Params, cluster: Cluster) -> list[str]:
     """What a run on this cluster will not do, and why."""
     found = []
     if not params.setting("runtime.tracking"):
         found.append("runs are not tracked: mlflow.uri names no server, mlflow.plugin is off")
-    if publish == "never":
-        found.append(f"no model is published: pods do not share {params.setting('promote.registry')}; "
+    registry = str(params.setting("promote.registry"))
+    if not cluster.sees(registry) and params.setting("promote.when") != "never":
+        found.append(f"no model is published: pods do not share {registry}; "
                      "set params.promote.registry to s3://bucket/prefix or a folder of one of pods.volumes")
     work = str(params.setting("runtime.work"))
     if not cluster.sees(work):

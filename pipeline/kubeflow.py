@@ -108,7 +108,7 @@ def judged(graph: Graph, dataset: Any, model: Any, evaluated: Any) -> None:
 
     if graph.shape.publish == "always":
         publish()
-    elif graph.shape.publish == "by verdict":
+    elif graph.shape.publish == "verdict":
         with dsl.If(compared.outputs["Output"] == "promote", name="promote"):
             publish()
 

@@ -28,7 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="train whatever the decision is")
     parser.add_argument("--warm", action="store_true", help="let the students go on from the champion's weights")
     parser.add_argument("--promote", action="store_true",
-                        help="publish the new model if the verdict allows it (on Kubeflow the pipeline does)")
+                        help="publish the new model if the verdict allows it (default: publish nothing)")
     parser.add_argument("--policy", type=Path, default=FILE, metavar="FILE",
                         help=f"what is a reason (default: {FILE}, or the defaults where that is not there)")
     parser.add_argument("--registry", default="", metavar="PLACE",

@@ -14,7 +14,7 @@ from pipeline import options as shared
 from pipeline.cluster import Cluster, Image, Pods
 from pipeline.containers import refuse_failures, started_with
 from pipeline.inputs import put
-from pipeline.shape import Shape, shape_of, when_published
+from pipeline.shape import Shape, shape_of
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +66,7 @@ def cluster_here(cluster: Cluster, root: Path) -> Cluster:
 
 def shape_here(params: Params, cluster: Cluster, promote: bool) -> Shape:
     """The graph, which publishes only if asked to: a trial run should not change what is served."""
-    return replace(shape_of(params, cluster), publish=when_published(params) if promote else "never")
+    return replace(shape_of(params, cluster), publish=params.setting("promote.when") if promote else "never")
 
 
 def told(folder: Path) -> int:

@@ -6,6 +6,7 @@ Runs never overlap, and what was missed while the cluster was away is not made u
 import argparse
 import json
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -108,6 +109,7 @@ def schedule(connection: Connection, body: dict[str, Any],
         whole = place() | body
         kept = found_or_made(lambda: newly_made(connection, name, marker, before),
                              lambda: calls.create_schedule(connection, whole))
+        time.sleep(calls.SECOND)
         kept = newly_made(connection, name, marker, before) or kept  # the earlier one, of two that came at once
     old = {one.id for one in before}
     for one in calls.schedules(connection, name):

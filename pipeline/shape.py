@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from components.settings import Params
 from pipeline.cluster import Cluster
@@ -10,6 +10,7 @@ from pipeline.inputs import own_source
 
 # Tasks whose outcome depends on more than their inputs, so that no earlier one's may be taken instead.
 NEVER_CACHED = frozenset({"pull", "promote", "report"})
+When = Literal["verdict", "always", "never"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Shape:
     """
 
     source: str | None
-    publish: Literal["never", "by verdict", "always"]
+    publish: When
     uncached: frozenset[str] = NEVER_CACHED
     fetched: bool = False
 
@@ -37,14 +38,10 @@ def shape_of(params: Params, cluster: Cluster) -> Shape:
         source = str(Path(source).absolute())
     uncached = NEVER_CACHED | ({"validate"} if source is not None else set())
     uncached |= {"fetch"} if fetched and not params.setting("fetch.digest") else set()
-    return Shape(source, publishing(params, cluster), uncached, fetched)
+    return Shape(source, when_published(params, cluster), uncached, fetched)
 
 
-def publishing(params: Params, cluster: Cluster) -> Literal["never", "by verdict", "always"]:
+def when_published(params: Params, cluster: Cluster) -> When:
     """When a model is published."""
-    return when_published(params) if cluster.sees(str(params.setting("promote.registry"))) else "never"
-
-
-def when_published(params: Params) -> Literal["always", "by verdict"]:
-    """When a model is published in a registry that is seen."""
-    return "always" if params.setting("promote.force") else "by verdict"
+    seen = cluster.sees(str(params.setting("promote.registry")))
+    return cast(When, params.setting("promote.when")) if seen else "never"

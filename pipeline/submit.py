@@ -5,6 +5,7 @@ import json
 import secrets
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,7 @@ def submit(connection: Connection, body: dict[str, Any]) -> tuple[Run, bool]:
     if before:
         return before, False
     made = found_or_made(earliest, lambda: calls.create_run(connection, body))
+    time.sleep(calls.SECOND)
     first = earliest() or made
     if first.id != made.id:
         calls.terminate(connection, made.id)

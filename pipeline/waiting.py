@@ -43,8 +43,8 @@ def tell(run: Run, known: dict[str, str], warned: set[str], namespace: str) -> N
         if known.get(task.name) != (state := state_of(task)):
             known[task.name] = state
             print(f"{clock()}  {task.name:<16} {state}", file=sys.stderr)
-        if stuck(task) and task.name not in warned:
-            warned.add(task.name)
+        if stuck(task) and task.pods[-1] not in warned:
+            warned.add(task.pods[-1])
             print(f"warning: {task.name} has been waiting for over {PATIENCE / 60:.0f} min: no node has room, or the "
                   f"image is missing; kubectl -n {namespace or 'kubeflow'} describe pod {task.pods[-1]}",
                   file=sys.stderr)
@@ -55,8 +55,7 @@ def tell(run: Run, known: dict[str, str], warned: set[str], namespace: str) -> N
 
 def stuck(task: Task) -> bool:
     """Whether the pod of a task has not started for long."""
-    return task.state == "PENDING" and bool(task.pods) and task.started is not None and (
-        (datetime.now(UTC) - task.started).total_seconds() > PATIENCE)
+    return task.waiting is not None and (datetime.now(UTC) - task.waiting).total_seconds() > PATIENCE
 
 
 def state_of(task: Task) -> str:

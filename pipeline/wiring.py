@@ -113,7 +113,7 @@ def planned(stages: Mapping[str, Stage], params: Params, cluster: Cluster) -> di
     names += ["promote"] if "compare" in stages and publish != "never" else []
     found = {name: stages[name] if name in stages else cluster_stage(name) for name in names}
     place = found[images].paths["data"] if images else ""
-    conditions = CONDITIONS if publish == "by verdict" else {}
+    conditions = CONDITIONS if publish == "verdict" else {}
     return {name: replace(stage, paths=paths_there(stage, place), condition=conditions.get(name))
             for name, stage in found.items()}
 

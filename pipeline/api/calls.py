@@ -12,6 +12,7 @@ from pipeline.api.records import Run, Schedule, run_of, schedule_of
 PAGE = 100
 LOG = "/apis/v1alpha1/runs/{run_id}/nodes/{node_id}/log"  # in no generated client: it streams
 NEWEST = "created_at desc"
+SECOND = 1.1  # after so long all that was made in one second, by which servers date things, can be seen
 UPLOAD: Limits = (4.0, 120.0)
 
 

@@ -7,7 +7,7 @@ was found in the cache. Groups (loops, conditions) look the same but have tasks 
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +18,10 @@ FAILED = ("FAILED", "ERROR", "CANCELED")
 
 @dataclass(frozen=True)
 class Task:
-    """A task of a run. pods: in the order in which they were started; retries: pods after the first."""
+    """A task of a run. pods: in the order in which they were started; retries: pods after the first.
+
+    waiting: since when its last pod has not started, None where it has.
+    """
 
     name: str
     state: str
@@ -28,6 +31,7 @@ class Task:
     retries: int = 0
     cached: bool = False
     error: str = ""
+    waiting: datetime | None = None
 
     @property
     def failed(self) -> bool:
@@ -107,8 +111,9 @@ def task_of(node: Node, nodes: dict[str, Node]) -> Task:
     real = [pod for pod in pods if pod.state != "SKIPPED"]
     state = "PENDING" if node.state == "RUNNING" and real and real[-1].state == "PENDING" else node.state
     error = next((one.error for one in [node, *reversed(real)] if one.error), "")
+    waiting = real[-1].started if state == "PENDING" and real else None
     return Task(node.name, state, node.started, node.finished, tuple(pod.pod for pod in real),
-                max(len(real) - 1, 0), cached, error)
+                max(len(real) - 1, 0), cached, error, waiting)
 
 
 def numbered(tasks: list[Task]) -> Iterator[Task]:
@@ -117,5 +122,4 @@ def numbered(tasks: list[Task]) -> Iterator[Task]:
     counts: dict[str, int] = {}
     for task in tasks:
         counts[task.name] = counts.get(task.name, 0) + 1
-        name = f"{task.name}-{counts[task.name]}" if names.count(task.name) > 1 else task.name
-        yield Task(name, task.state, task.started, task.finished, task.pods, task.retries, task.cached, task.error)
+        yield replace(task, name=f"{task.name}-{counts[task.name]}") if names.count(task.name) > 1 else task

@@ -41,9 +41,10 @@ class Champion:
         return self.receipt.inputs.get("dataset", "")
 
     def promised(self) -> dict[str, float]:
-        """Accuracy on the validation split by task."""
+        """Accuracy on the validation split by task; of tasks with several labels the head tells F1, which is none."""
         figures: Mapping[str, float] = self.head.get("training", {}).get("val", {})
-        return {task.name: figures[name] for task in self.tasks if (name := f"val/{task.name}/accuracy") in figures}
+        return {task.name: figures[name] for task in self.tasks
+                if task.kind == "single" and (name := f"val/{task.name}/accuracy") in figures}
 
 
 def champion_of(registry: str) -> Champion | None:

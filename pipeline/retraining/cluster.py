@@ -38,13 +38,18 @@ def same_here(cluster: Cluster, registry: str) -> bool:
 def train(options: argparse.Namespace, registry: str, champion: Champion | None) -> Outcome:
     """Submit, wait for the end, and look at the registry; UserError for a run that failed, TryAgain while it goes on.
 
-    The pipeline itself compares and publishes, by `promote` of its settings.
+    The pipeline itself compares, and publishes where it was asked for.
     """
     cluster = shared.cluster_of(options)
     asked = copy.copy(options)
     asked.set = [*options.set, *warm_settings(options.warm, registry, champion, cluster.sees(registry))]
+    if not options.promote:
+        asked.cluster_set = [*options.cluster_set, "params.promote.when=never"]
     asked.name, asked.again, asked.wait, asked.dry_run, asked.json = "", options.force, True, False, False
     submit.command(asked)
+    if not options.promote:
+        return Outcome("kubeflow", None, None, False, "it was not to be published (--promote); the run's task compare "
+                       "shows the verdict")
     return outcome(registry, champion, same_here(cluster, registry))
 
 

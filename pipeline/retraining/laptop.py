@@ -33,7 +33,7 @@ def dvc(*words: str) -> None:
     try:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     except FileNotFoundError:
-        raise UserError("dvc is not installed here", "pip install 'dvc[s3]', or activate the environment") from None
+        raise tree.no_dvc() from None
     with process:
         try:
             said = followed(process)

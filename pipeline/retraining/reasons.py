@@ -164,8 +164,9 @@ def on_use(live: Mapping[str, tuple[int, int]], promised: Mapping[str, float], p
         bad = task in promised and highest < promised[task] - policy.live_drop
         low |= bad
         told.append(f"{task} {right / of:.3f} of {of} in use, at most {highest:.3f}, {promised[task]:.3f} promised"
-                    if task in promised else f"{task} is no task of the champion")
-    return Reason("use", "yes" if low else "no", "; ".join(told))
+                    if task in promised else f"{task}: the champion states no accuracy of such a task")
+    answer: Answer = "yes" if low else "no" if promised.keys() & live.keys() else "unknown"
+    return Reason("use", answer, "; ".join(told))
 
 
 def upper(right: int, of: int, confidence: float) -> float:

@@ -38,7 +38,10 @@ def stale_stages() -> dict[str, list[str]] | None:
     """
     if not Path("dvc.lock").is_file():
         return None
-    done = subprocess.run(["dvc", "status", "--json"], capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(["dvc", "status", "--json"], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise no_dvc() from None
     if done.returncode or not done.stdout.strip():
         said = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "no word")
         raise UserError(f"dvc status failed: {said}", "correct dvc.yaml or params.yaml; `dvc status` shows more")
@@ -48,6 +51,11 @@ def stale_stages() -> dict[str, list[str]] | None:
         if changed:
             found[stage] = changed
     return found
+
+
+def no_dvc() -> UserError:
+    """The error where DVC cannot be started."""
+    return UserError("dvc is not installed here", "pip install 'dvc[s3]', or activate the environment")
 
 
 def changes_of(entry: str | Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -109,9 +117,13 @@ def live_counts(path: Path | None) -> dict[str, tuple[int, int]]:
         return {}
     try:
         text = path.read_text(encoding="utf-8")
-        rows = (json.loads(text) if path.suffix == ".json" else
-                {row["task"]: row for row in csv.DictReader(io.StringIO(text))})
-        found = {str(task): (int(row["right"]), int(row["of"])) for task, row in rows.items()}
+        rows = (json.loads(text).items() if path.suffix == ".json" else
+                [(row["task"], row) for row in csv.DictReader(io.StringIO(text))])
+        found: dict[str, tuple[int, int]] = {}
+        for task, row in rows:
+            if task in found:
+                raise ValueError(f"{task} stands there twice")
+            found[task] = (int(row["right"]), int(row["of"]))
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"{path} holds no counts of right answers: {error}",
                         'write {"colour": {"right": 940, "of": 1000}}, or CSV with columns task, right, of') from None

@@ -156,7 +156,9 @@ def test_the_step_promote_obeys_the_verdict_unless_forced(tmp_path: Path, monkey
     with pytest.raises(UserError, match="the verdict is worse"):
         promoted(tmp_path, "one", None, Promote(runtime=QUIET), promote=False)
     assert not (tmp_path / "registry").exists() and not (tmp_path / "published.json").exists()
-    assert promoted(tmp_path, "one", None, Promote(force=True, runtime=QUIET), promote=False)["place"] == "registry"
+    with pytest.raises(UserError, match="when is never"):
+        promoted(tmp_path, "one", None, Promote(when="never", runtime=QUIET), promote=True)
+    assert promoted(tmp_path, "one", None, Promote(when="always", runtime=QUIET), promote=False)["place"] == "registry"
 
 
 def test_a_pulled_champion_has_the_same_bytes_every_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,6 +85,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known_files: dict[str,
     monkeypatch.setenv("STILLHOUSE_COMMIT", "3f2a9c1d4e5f60718293a4b5c6d7e8f901234567")
     monkeypatch.setattr("pipeline.api.connection.FIRST_PAUSE", 0.01)
     monkeypatch.setattr("pipeline.waiting.POLL", 0.02)
+    monkeypatch.setattr("pipeline.api.calls.SECOND", 0.05)
     monkeypatch.setattr("pipeline.package.changed_files", lambda: 0)
     monkeypatch.setattr("pipeline.package.package_of", one_at_a_time(package.package_of))
     monkeypatch.setattr("pipeline.kubeflow.compile_pipeline", compiled_once(kubeflow.compile_pipeline, known_files))

@@ -268,14 +268,15 @@ def test_what_follows_unfit_images_or_no_better_model_is_left_out(everything: Co
 
 
 @pytest.mark.parametrize(("option", "published"), [
-    ("promote.registry=registry", None), ("promote.registry=/workspace/registry", "by verdict"),
-    ("promote.force=true", "always")])
+    ("promote.registry=registry", None), ("promote.registry=/workspace/registry", "verdict"),
+    ("promote.when=always", "always"), ("promote.when=never", None)])
 def test_a_model_is_published_where_all_pods_see_the_registry(
         tiny: Path, capsys: pytest.CaptureFixture[str], option: str, published: str | None) -> None:
     found = compiled(tiny, "--cluster-set", f"params.{option}", cluster=EVERYTHING)
     assert ("promote" in found.tasks) is (published is not None)
-    assert ("promote" in conditions(found)) is (published == "by verdict")
-    assert ("no model is published: pods do not share registry" in capsys.readouterr().err) is (published is None)
+    assert ("promote" in conditions(found)) is (published == "verdict")
+    told = "no model is published: pods do not share registry" in capsys.readouterr().err
+    assert told is (option == "promote.registry=registry")
 
 
 @pytest.mark.slow

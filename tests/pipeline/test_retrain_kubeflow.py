@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from copies import wait_for
 from kubeflow_server import IMAGE, State
 from registries import candidate
@@ -41,6 +42,11 @@ def ended(state: State, how: str, desk: Path, publishes: str = "") -> threading.
     return thread
 
 
+def names_of(package: bytes) -> set[str]:
+    """The names of the components of an uploaded pipeline."""
+    return {name.removeprefix("comp-") for name in next(yaml.safe_load_all(package))["components"]}
+
+
 def outcome(desk: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((desk / "reports/retrain/outcome.json").read_text())
     return found
@@ -49,7 +55,7 @@ def outcome(desk: Path) -> dict[str, Any]:
 def test_a_run_that_publishes_is_told_with_its_model(host: str, state: State, shared: Path, desk: Path,
                                                      capsys: pytest.CaptureFixture[str]) -> None:
     playing = ended(state, "SUCCEEDED", desk, publishes="first")
-    assert main(["retrain", "--on", "kubeflow", "--host", host]) == Exit.OK
+    assert main(["retrain", "--on", "kubeflow", "--host", host, "--promote"]) == Exit.OK
     playing.join()
     said = capsys.readouterr()
     assert "retrain: yes  (champion none)" in said.out and "the model was published" in said.out
@@ -63,9 +69,24 @@ def test_a_run_that_publishes_is_told_with_its_model(host: str, state: State, sh
 @pytest.mark.slow
 def test_a_run_that_publishes_nothing_is_no_error(host: str, state: State, shared: Path, desk: Path) -> None:
     playing = ended(state, "SUCCEEDED", desk)
-    assert main(["retrain", "--on", "kubeflow", "--host", host]) == Exit.OK
+    assert main(["retrain", "--on", "kubeflow", "--host", host, "--promote"]) == Exit.OK
     playing.join()
     assert outcome(desk)["promoted"] is False and "had before" in outcome(desk)["note"]
+
+
+def test_a_run_publishes_only_where_that_was_asked_for(host: str, state: State, shared: Path, desk: Path) -> None:
+    (desk / "infra/kubeflow.yaml").write_text((desk / "infra/kubeflow.yaml").read_text().replace(
+        "promote: {", "promote: {when: always, "))
+    tasks = []
+    for options in (["--promote"], []):
+        playing = ended(state, "SUCCEEDED", desk)
+        assert main(["retrain", "--on", "kubeflow", "--host", host, "--force", *options]) == Exit.OK
+        playing.join()
+        tasks.append(names_of(*state.packages.values()))
+        for made in (state.things["runs"], state.things["versions"], state.packages):
+            made.clear()
+    assert tasks[0] - tasks[1] == {"promote"}
+    assert "was not to be published" in outcome(desk)["note"]
 
 
 @pytest.mark.slow
@@ -104,6 +125,6 @@ def test_a_registry_that_only_pods_see_does_not_count_as_empty(
     assert not state.things["runs"]
 
     playing = ended(state, "SUCCEEDED", desk)
-    assert main(["retrain", "--on", "kubeflow", "--host", host, "--force"]) == Exit.OK
+    assert main(["retrain", "--on", "kubeflow", "--host", host, "--force", "--promote"]) == Exit.OK
     playing.join()
     assert not outcome(desk)["promoted"] and "is not known here" in outcome(desk)["note"]

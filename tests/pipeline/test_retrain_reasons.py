@@ -111,11 +111,12 @@ def test_age_is_a_reason_where_a_limit_is_set(days: float | None, limit: float, 
 
 @pytest.mark.parametrize(("live", "answer"), [
     ({}, "unknown"), ({"hue": (900, 1000)}, "no"), ({"hue": (800, 1000)}, "yes"), ({"hue": (8, 10)}, "no"),
-    ({"hue": (870, 1000)}, "no"), ({"size": (1, 1000)}, "no"), ({"hue": (10, 10)}, "no")])
+    ({"hue": (870, 1000)}, "no"), ({"size": (1, 1000)}, "unknown"),
+    ({"size": (1, 1000), "hue": (900, 1000)}, "no"), ({"hue": (10, 10)}, "no")])
 def test_accuracy_in_use_is_a_reason_where_it_is_surely_lower(live: dict[str, tuple[int, int]], answer: Answer) -> None:
     found = reasons.on_use(live, {"hue": 0.9}, Policy())
     assert found.answer == answer
-    assert ("size is no task of the champion" in found.why) == ("size" in live)
+    assert ("size: the champion states no accuracy of such a task" in found.why) == ("size" in live)
 
 
 @pytest.mark.parametrize(("right", "of", "confidence"), [(8, 10, 0.95), (0, 5, 0.9), (19, 20, 0.99)])
@@ -153,6 +154,7 @@ def test_a_policy_is_read_strictly(tmp_path: Path, text: str, said: str) -> None
     ("live.json", "{", "holds no counts"), ("live.json", '{"hue": 3}', "holds no counts"),
     ("live.json", '{"hue": {"right": 9, "of": 3}}', "9 right answers of 3"),
     ("live.csv", "task,right\nhue,3\n", "'of'"),
+    ("live.csv", "task,right,of\nhue,1,9\nhue,8,9\n", "hue stands there twice"),
     ("live.json", '{"hue": {"right": 0, "of": 0}}', "0 right answers of 0"), ("none.json", "", "No such file")])
 def test_counts_that_are_none_are_refused(tmp_path: Path, name: str, text: str, said: str) -> None:
     if text:

@@ -55,6 +55,12 @@ def test_forks_get_nothing_and_only_the_comment_may_write() -> None:
     assert "github.event_name != 'pull_request' &&" in jobs["retrain"]["env"]["PROMOTE"]
 
 
+def test_what_a_scheduled_run_made_is_kept_although_its_event_names_no_repository() -> None:
+    for path in (FILES[0], FILES[2]):
+        (kept,) = [step["if"] for step in steps(path) if step.get("run", "").endswith("dvc push; fi\n")]
+        assert kept.startswith("github.event_name == 'schedule' ||")
+
+
 def test_a_push_and_a_pull_request_are_looked_at_for_the_same_paths() -> None:
     on = workflow(FILES[0])["on"]
     assert on["push"]["paths"] == on["pull_request"]["paths"] and {"schedule", "workflow_dispatch"} <= on.keys()

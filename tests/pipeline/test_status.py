@@ -1,6 +1,7 @@
 """`status`, `logs` and `stop`: the tasks of a run from the nodes of its workflow, and which run is meant."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from kubeflow_server import BEGUN, State, strict
 
 from pipeline.__main__ import main
-from pipeline.api.tasks import Task, tasks_of
+from pipeline.api.tasks import tasks_of
 from pipeline.waiting import stuck
 
 RUN = "5d08dd3d-58d9-4d02-9ff2-f2cee8dbfda8"
@@ -104,7 +105,16 @@ def test_a_task_whose_pod_has_not_started_is_pending_and_has_no_end() -> None:
     (task,) = tasks_of(details(flow.nodes))
     assert (task.state, task.finished) == ("PENDING", None)
     assert stuck(task), "the pod has been waiting since January"
-    assert not stuck(Task("train", "PENDING", datetime.now(UTC), pods=("p",)))
+    assert not stuck(replace(task, waiting=datetime.now(UTC)))
+
+
+def test_a_pod_that_was_made_just_now_in_place_of_a_lost_one_has_not_waited_for_long() -> None:
+    flow = Workflow()
+    flow.task("train", 5, None, "FAILED", "PENDING")
+    nodes = flow.nodes
+    nodes[2]["start_time"] = datetime.now(UTC).isoformat()
+    (task,) = tasks_of(details(nodes))
+    assert (task.state, task.retries) == ("PENDING", 1) and not stuck(task)
 
 
 def test_nodes_that_tell_nothing_give_no_tasks() -> None:

@@ -18,6 +18,7 @@ from pipeline.api import connection
 from pipeline.api.access import Access
 from pipeline.api.records import Run
 from pipeline.api.tasks import Task
+from pipeline.submit import submit as start
 from pipeline.waiting import tell, wait_for
 
 CANARY = "c4n4ry-t0ken-that-nobody-may-see"
@@ -130,6 +131,20 @@ def test_two_submits_at_once_leave_one_run_under_way_and_one_version(host: str, 
     assert len(state.things["versions"]) == len(state.things["pipelines"]) == len(state.things["experiments"]) == 1
 
 
+def test_of_two_runs_made_in_one_second_both_submits_keep_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers date runs by the second: the other one, first by its id, may come after this one has been made."""
+    made, ended = [], []
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    ours, other = (Run(letter, "", "PENDING", description="stillhouse k\n", created=now) for letter in "ba")
+    monkeypatch.setattr("pipeline.api.calls.runs", lambda *place: list(made))
+    monkeypatch.setattr("pipeline.api.calls.create_run", lambda *request: made.append(ours) or ours)
+    monkeypatch.setattr("pipeline.api.calls.terminate", lambda connection, run: ended.append(run))
+    monkeypatch.setattr("pipeline.submit.time.sleep", lambda seconds: seconds > 1 and made.append(other))
+    nowhere: Any = None
+    kept, fresh = start(nowhere, {"experiment_id": "e", "description": "stillhouse k\n"})
+    assert (kept.id, fresh, ended) == (other.id, False, [ours.id])
+
+
 @pytest.mark.parametrize("where", ["POST .*experiments", "POST .*pipelines$", "upload_version", "POST .*/runs$"])
 def test_a_lost_answer_makes_nothing_twice(host: str, state: State, where: str) -> None:
     state.fail(where, "lost")
@@ -186,7 +201,7 @@ def test_a_run_is_followed_while_the_server_is_away(host: str, state: State, mon
 
 
 def test_a_pod_that_does_not_start_is_spoken_of_once(capsys: pytest.CaptureFixture[str]) -> None:
-    task = Task("train-1", "PENDING", datetime(2026, 1, 1, tzinfo=UTC), pods=("stillhouse-x-train-1",))
+    task = Task("train-1", "PENDING", pods=("stillhouse-x-train-1",), waiting=datetime(2026, 1, 1, tzinfo=UTC))
     run, known, warned = Run("id", "name", "RUNNING", tasks=(task,)), dict[str, str](), set[str]()
     for _ in range(2):
         tell(run, known, warned, "team-a")
