@@ -35,7 +35,7 @@ class Fetch(Settings):
         "what of it: a path that DVC or git tracks; of a bucket or a folder without git, what lies below"))
     remote: str = Field("", pattern="^([^-].*)?$", exclude=True, description="DVC remote; empty: its default")
     digest: str = Field("", description=(
-        "what the data must be; `python -m pipeline submit` fills it in, so that Kubeflow's cache covers the bytes"))
+        "what the data must be; `stillhouse pipeline submit` fills it in, so that Kubeflow's cache covers the bytes"))
     runtime: SharedRuntime = Runtime()
 
     def resolved(self) -> "Fetch":

@@ -1,6 +1,6 @@
 """Write the pipeline for Argo Workflows as YAML: a WorkflowTemplate, and a CronWorkflow that starts it.
 
-Made of dvc.yaml's wiring, params.yaml and infra/kubeflow.yaml; docs/cluster.md tells how to run it.
+Made of dvc.yaml's wiring, params.yaml and infra/kubeflow.yaml; docs/cluster-argo.md tells how to run it.
 """
 
 import argparse

@@ -12,7 +12,7 @@ from pipeline.cluster import TASKS, Cluster
 
 TITLE = "How a cluster runs Stillhouse: infra/kubeflow.yaml"
 INTRODUCTION = (
-    "Written by `python -m pipeline reference` from the models that read the file; do not edit. On the command line: "
+    "Written by `stillhouse pipeline reference` from the models that read the file; do not edit. On the command line: "
     "`--cluster-set NAME=VALUE`. Nothing of it changes what is computed.", "",
     f"`tasks` takes the settings of `defaults` by task ({', '.join(TASKS)}); what a task does not say it takes from "
     "`defaults`. A toleration is `{key, operator, value, effect, seconds}`, a volume `{claim, path, sub_path}`, an "

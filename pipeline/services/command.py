@@ -1,4 +1,4 @@
-"""`python -m pipeline services start|stop|status`: the servers that a cluster would have, on this machine."""
+"""`stillhouse pipeline services start|stop|status`: the servers that a cluster would have, on this machine."""
 
 import argparse
 import os
@@ -20,7 +20,7 @@ FOLDER = Path(".stillhouse/services")
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("action", choices=("start", "stop", "status"), help=(
-        "start what does not run and print the variables for clients: eval \"$(python -m pipeline services start)\"; "
+        "start what does not run and print the variables for clients: eval \"$(stillhouse pipeline services start)\"; "
         "stop all; or tell what runs"))
     parser.add_argument("--folder", type=Path, default=FOLDER, metavar="FOLDER",
                         help=f"databases, objects, logs, ports, passwords (default: {FOLDER})")

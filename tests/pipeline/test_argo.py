@@ -298,7 +298,7 @@ def test_what_a_cluster_could_not_run_is_refused(folder: Path, capsys: pytest.Ca
 PAGE = (ROOT / "docs/cluster-argo.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("line", re.findall(r"python -m pipeline (argo[^`\n]*)", PAGE))
+@pytest.mark.parametrize("line", re.findall(r"stillhouse pipeline (argo[^`\n]*)", PAGE))
 def test_commands_on_the_page_are_understood(line: str) -> None:
     assert parser().parse_args(shlex.split(line)).run
 

@@ -133,7 +133,7 @@ def test_every_section_that_a_cluster_may_change_exists_or_will_be_made_by_a_clu
 @pytest.mark.parametrize(("name", "text"), [("kubeflow.schema.json", json_schema), ("kubeflow.md", page)])
 def test_the_committed_pages_are_those_of_the_models(name: str, text: Any) -> None:
     file = ROOT / "docs" / name
-    assert file.read_text() == text(), f"docs/{name} is out of date; type: python -m pipeline reference"
+    assert file.read_text() == text(), f"docs/{name} is out of date; type: stillhouse pipeline reference"
 
 
 def test_every_setting_has_a_meaning_and_the_project_s_file_fits_the_schema() -> None:
