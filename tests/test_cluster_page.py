@@ -12,6 +12,8 @@ from repositories import git, run
 
 from components.storage.digests import tree_digests
 from components.strict_yaml import parse_yaml
+from pipeline.__main__ import parser
+from pipeline.api.access import IN_CLUSTER
 from pipeline.cluster import Cluster, cluster_of
 
 PAGE = (ROOT / "docs/cluster.md").read_text(encoding="utf-8")
@@ -81,3 +83,14 @@ def test_the_example_asks_for_what_the_manifests_make_and_their_page_names() -> 
     assert f"MLFLOW_TRACKING_URI={cluster.mlflow.uri}\n" in settings
     assert f"AWS_ENDPOINT_URL={cluster.pods.env['AWS_ENDPOINT_URL']}\n" in settings
     assert {name for name in cluster.tasks if cluster.task(name).gpus} == {"train", "student", "teach", "distill"}
+
+
+def test_the_nightly_job_finds_kubeflow_and_its_namespace_by_itself() -> None:
+    """Its pod has no token of the cluster, beside which the namespace would stand, and server.host is for outside."""
+    job = parse_yaml((ROOT / "infra/kubernetes/base/retrain.yaml").read_bytes(), "retrain.yaml")
+    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    options = parser().parse_args(container["args"][1:])
+    assert pod["automountServiceAccountToken"] is False and options.host == IN_CLUSTER and options.promote
+    (given,) = [one["valueFrom"] for one in container["env"] if f"$({one['name']})" == options.namespace]
+    assert given == {"fieldRef": {"fieldPath": "metadata.namespace"}}
