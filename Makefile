@@ -92,6 +92,10 @@ wheel: $(VENV)/.installed  ## build dist/stillhouse-*.whl; the same commit gives
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) pip wheel -q . --no-build-isolation --no-deps -w dist
 
 image:  ## build the image (IMAGE=, BASE=, NETWORK=, CERTIFICATES=FILE, PIP_CONF=FILE)
+	@if $(DIRTY) && echo '$(IMAGE)' | grep -Eq ':[0-9a-f]{7,40}$$'; then \
+		echo 'make: the tag of $(IMAGE) is a commit, and the working tree holds what no commit does' >&2; \
+		echo '  remedy: commit that, or make image IMAGE=$(IMAGE)-dirty' >&2; exit 1; \
+	fi
 	DOCKER_BUILDKIT=1 $(DOCKER) build --network=$(NETWORK) --tag $(IMAGE) --file infra/Dockerfile $(SECRETS) \
 		--build-arg BASE=$(BASE) --build-arg REVISION=$(shell git rev-parse HEAD) --build-arg DIRTY=$(DIRTY) \
 		--build-arg LOCK=sha256:$(shell sha256sum requirements.lock | cut -d' ' -f1) \

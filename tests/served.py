@@ -12,6 +12,10 @@ from pathlib import Path
 
 from imports import ROOT
 
+# What the shell of a user may hold for another PostgreSQL, and for the web; none of it is meant for our services.
+OTHERS = {"PGPASSWORD": "of another one", "PGSERVICE": "another", "PGSSLMODE": "require",
+          "http_proxy": "http://127.0.0.1:9"}
+
 
 @dataclass(frozen=True)
 class Services:
@@ -23,7 +27,7 @@ class Services:
         """`python -m pipeline services ...`, to its end. path: goes before that of this process."""
         variables = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "AWS_"))}
         variables |= {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH", "")])]),
-                      "PATH": path + os.environ["PATH"]}
+                      "PATH": path + os.environ["PATH"]} | OTHERS
         variables.pop("STILLHOUSE_STORE", None)
         return subprocess.run([sys.executable, "-m", "pipeline", "services", *words, "--folder", str(self.folder)],
                               env=variables, capture_output=True, text=True, check=False, timeout=300)

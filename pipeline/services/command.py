@@ -12,7 +12,7 @@ from components.storage.locks import locked
 from pipeline.services import facts as kept
 from pipeline.services import programs
 from pipeline.services.facts import NAMES, Facts
-from pipeline.services.processes import Server, ensure, log_file, running, stop
+from pipeline.services.processes import Server, beside_proxies, ensure, log_file, running, stop
 
 FOLDER = Path(".stillhouse/services")
 
@@ -94,7 +94,7 @@ def bring_up(folder: Path, facts: Facts, store: str, auth: bool, started: list[s
 
 def exports(facts: Facts, store: str, auth: bool) -> dict[str, str]:
     """What a shell must know to use the services."""
-    variables = {"MLFLOW_TRACKING_URI": f"http://{programs.HOST}:{facts.ports['mlflow']}"}
+    variables = {"MLFLOW_TRACKING_URI": f"http://{programs.HOST}:{facts.ports['mlflow']}"} | beside_proxies()
     variables |= {} if store else programs.object_environment(facts)
     variables["REDIS_URL"] = f"redis://:{facts.passwords['redis']}@{programs.HOST}:{facts.ports['redis']}/0"
     if auth:

@@ -4,7 +4,7 @@ import json
 import secrets
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,11 +33,13 @@ def read(folder: Path) -> Facts:
 def settle(folder: Path, names: list[str], wanted: Mapping[str, int]) -> Facts:
     """Ports and passwords for a start: those of the last one, unless others are wanted or a port is taken.
 
-    UserError where a port that is wanted is taken.
+    UserError where a port that is wanted is taken, or is that of another service.
     """
     known = read(folder)
-    ports = dict(known.ports) | {name: settled_port(name, known.ports.get(name), wanted.get(name), folder)
-                                 for name in names}
+    ports = dict(known.ports) | {name: port for name, port in wanted.items() if name in names}
+    for name in sorted(names, key=lambda name: name not in wanted):  # nobody gives way to a port that is refused
+        others = {ports[other]: other for other in names if other != name and other in ports}
+        ports[name] = settled_port(name, known.ports.get(name), wanted.get(name), others, folder)
     passwords = {name: known.passwords.get(name) or secrets.token_urlsafe(24) for name in SECRETS}
     facts = Facts(ports, passwords)
     if facts != known:
@@ -45,20 +47,31 @@ def settle(folder: Path, names: list[str], wanted: Mapping[str, int]) -> Facts:
     return facts
 
 
-def settled_port(name: str, known: int | None, wanted: int | None, folder: Path) -> int:
-    """The port of one server: the one wanted, else the one that it had, else any free one."""
+def settled_port(name: str, known: int | None, wanted: int | None, others: Mapping[int, str], folder: Path) -> int:
+    """The port of one server: the one wanted, else the one that it had, else any free one.
+
+    others: whose each port is that the other servers have or are to have.
+    """
     if known is not None and wanted in (None, known) and running(name, folder) is not None:
         return known
     if wanted is not None:
-        if not is_free(wanted):
-            raise UserError(f"port {wanted}, wanted for {name}, is taken",
-                            f"leave out --port {name}={wanted}, or name another one")
-        return wanted
-    if known is not None and is_free(known):
+        return checked_port(name, wanted, others)
+    if known is not None and is_free(known) and known not in others:
         return known
     if known is not None:
         print(f"warning: port {known}, which {name} had, is taken; it gets another one", file=sys.stderr)
-    return free_port()
+    return free_port(others)
+
+
+def checked_port(name: str, wanted: int, others: Mapping[int, str]) -> int:
+    """The port wanted for a server; UserError where somebody listens on it, or one of ours is to."""
+    if not is_free(wanted):
+        raise UserError(f"port {wanted}, wanted for {name}, is taken",
+                        f"leave out --port {name}={wanted}, or name another one")
+    if wanted in others:
+        raise UserError(f"port {wanted}, wanted for {name}, is that of {others[wanted]}",
+                        f"name another one, or move that one too: --port {others[wanted]}=NUMBER")
+    return wanted
 
 
 def is_free(port: int) -> bool:
@@ -72,12 +85,12 @@ def is_free(port: int) -> bool:
     return True
 
 
-def free_port() -> int:
-    """A port of the loopback that nobody listens on."""
+def free_port(others: Collection[int] = ()) -> int:
+    """A port of the loopback that nobody listens on, and none of those that are spoken for."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
-    return port
+        return free_port(others) if port in others else port
 
 
 def port_of(text: str) -> tuple[str, int]:

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import urllib.request
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -75,8 +76,14 @@ def ask(method: str, url: str, content: bytes | None = None, kind: str = "") -> 
     """One request to the store of this machine: the body and its content type."""
     headers = SIGNED | {"Content-Type": kind or "binary/octet-stream"}  # urllib would call it a form
     request = urllib.request.Request(url, content, headers, method=method)  # noqa: S310 - http on loopback
-    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+    with direct().open(request, timeout=60) as answer:
         return answer.read(), answer.headers.get("Content-Type", "")
+
+
+@cache
+def direct() -> urllib.request.OpenerDirector:
+    """What asks servers of this machine: the proxy of a shell knows nothing of its loopback."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def listed(url: str) -> list[tuple[str, str]]:

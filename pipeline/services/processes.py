@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.request import getproxies, proxy_bypass
 
 from components.errors import UserError
 from components.storage.digests import value_digest
@@ -23,6 +24,7 @@ from components.tracking.where import without_secrets
 
 START_SECONDS = 240.0  # MLflow lays out a fresh database and imports itself several times
 STOP_SECONDS = 30.0
+LOOPBACK = ("127.0.0.1", "localhost")
 FOREIGN = ("MLFLOW_", "AWS_", "PG", "STILLHOUSE_")  # what a shell holds for clients and would mislead a server
 
 
@@ -109,8 +111,18 @@ def launch(server: Server, folder: Path) -> "subprocess.Popen[bytes]":
 
 
 def shell_environment() -> dict[str, str]:
-    """This process's environment without what is meant for clients of such servers."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    """This process's environment without what is meant for clients of such servers, and without proxies to them."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    return ours | beside_proxies()
+
+
+def beside_proxies() -> dict[str, str]:
+    """What keeps programs from asking this shell's proxies for the loopback; nothing where it names none."""
+    named = getproxies()
+    if not named.keys() - {"no"}:
+        return {}
+    listed = [named.get("no", ""), *([] if proxy_bypass(LOOPBACK[0]) else LOOPBACK)]
+    return dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join(filter(None, listed)))
 
 
 def as_user(user: str) -> dict[str, Any]:

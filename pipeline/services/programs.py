@@ -6,15 +6,14 @@ import signal
 import socket
 import subprocess
 import sys
-import urllib.request
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.error import URLError
 
 from components.errors import UserError
 from pipeline.services.facts import Facts
-from pipeline.services.objects import READY
-from pipeline.services.processes import Server, as_user
+from pipeline.services.objects import READY, direct
+from pipeline.services.processes import Server, as_user, shell_environment
 
 HOST = "127.0.0.1"
 OWNER = "stillhouse"  # of the databases
@@ -75,7 +74,8 @@ def lay_out_postgres(folder: Path, facts: Facts) -> None:
     command = [postgres_program("initdb", home / "data"), "--pgdata", str(made), "--username", OWNER,
                "--pwfile", str(password), "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--data-checksums",
                "--no-instructions"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", **as_user(user))
+    done = subprocess.run(command, env=shell_environment(), capture_output=True, text=True, check=False, cwd="/",
+                          **as_user(user))
     if done.returncode:
         raise UserError(f"initdb ended with exit code {done.returncode}: {done.stderr.strip()[-300:]}",
                         f"look at {home}, and whether user {user or 'who runs this'} may write there")
@@ -99,7 +99,8 @@ def postgres(folder: Path, facts: Facts) -> Server:
     command = (postgres_program("postgres", data), "-D", str(data), "-h", HOST, "-p", str(port),
                "-c", "unix_socket_directories=")
     asking = [postgres_program("pg_isready", data), "--quiet", "--host", HOST, "--port", str(port)]
-    return Server("postgresql", command, lambda: subprocess.run(asking, check=False).returncode == 0,
+    return Server("postgresql", command,
+                  lambda: subprocess.run(asking, env=shell_environment(), check=False).returncode == 0,
                   ends_by=signal.SIGINT, user=unprivileged())  # fast: clients are disconnected, not waited for
 
 
@@ -112,18 +113,28 @@ def database_environment(folder: Path, facts: Facts) -> dict[str, str]:
 def make_databases(folder: Path, facts: Facts) -> None:
     """Write the password file of clients and make the databases that are absent."""
     place = f"{HOST}:{facts.ports['postgresql']}:*:{OWNER}"
+    (folder / "pgpass").touch(mode=0o600)  # libpq reads none that others may read
     (folder / "pgpass").write_text(f"{place}:{facts.passwords['postgresql']}\n")
-    data = folder / "postgresql" / "data"
-    environment = os.environ | database_environment(folder, facts)
-    asked = [postgres_program("psql", data), "--dbname=postgres", "--tuples-only", "--no-align",
-             "--command=SELECT datname FROM pg_database"]
-    done = subprocess.run(asked, env=environment, capture_output=True, text=True, check=False)
+    found = database_client(folder, facts, "psql", "--no-psqlrc", "--dbname=postgres", "--tuples-only", "--no-align",
+                            "--command=SELECT datname FROM pg_database").split()
+    for name in DATABASES:
+        if name not in found:
+            database_client(folder, facts, "createdb", name)
+
+
+def database_client(folder: Path, facts: Facts, name: str, *words: str) -> str:
+    """What a client program of PostgreSQL prints, run as the owner; UserError with its own words where it fails.
+
+    The shell may know another PostgreSQL, of which libpq would believe the password before our file. Nobody is asked
+    for one: the answer could only be that in our file.
+    """
+    command = [postgres_program(name, folder / "postgresql" / "data"), "--no-password", *words]
+    done = subprocess.run(command, env=shell_environment() | database_environment(folder, facts),
+                          capture_output=True, text=True, check=False)
     if done.returncode:
         raise UserError(f"PostgreSQL refuses its owner: {done.stderr.strip()[-300:]}",
                         f"read {folder / 'postgresql.log'}; {folder / 'facts.json'} must be that of its first start")
-    for name in DATABASES:
-        if name not in done.stdout.split():
-            subprocess.run([postgres_program("createdb", data), name], env=environment, check=True)
+    return done.stdout
 
 
 def redis(folder: Path, facts: Facts) -> Server:
@@ -215,7 +226,7 @@ def auth_environment(folder: Path, facts: Facts) -> dict[str, str]:
 def http_answers(url: str) -> bool:
     """Whether a page of the loopback is there."""
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310
+        with direct().open(url, timeout=5) as answer:
             return int(answer.status) == 200
     except (URLError, OSError):
         return False

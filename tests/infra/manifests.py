@@ -50,6 +50,12 @@ def as_json(overlay: str) -> str:
     return json.dumps(list(yaml.load_all(done.stdout, yaml.CSafeLoader)))
 
 
+def applied_by_hand() -> Object:
+    """The pod beside an overlay into which a registry is copied."""
+    made: Object = yaml.safe_load((FOLDER / "overlays/local/copy.yaml").read_text(encoding="utf-8"))
+    return made
+
+
 def of_kind(objects: list[Object], *kinds: str) -> list[Object]:
     return [one for one in objects if one["kind"] in kinds]
 
@@ -74,6 +80,8 @@ def pods(objects: list[Object]) -> Iterator[Pod]:
             for job in spec["template"]["spec"]["replicatedJobs"]:
                 made = of_template(f"TrainingRuntime {name}", nodes(objects, name), job["template"]["spec"]["template"])
                 yield replace(made, labels=made.labels | {"jobset.sigs.k8s.io/jobset-name": name})
+        elif one["kind"] == "Pod":
+            yield Pod(f"Pod {name}", 1, one["metadata"]["labels"], spec)
         elif one["kind"] == "InferenceService":
             yield Pod(f"InferenceService {name}", spec["predictor"]["maxReplicas"], spec["predictor"]["labels"],
                       predictor_pod(spec["predictor"]))

@@ -18,7 +18,7 @@ import pytest
 from imports import ROOT
 
 from components.settings import Params
-from pipeline import containers
+from pipeline import cluster, containers
 
 DOCKERFILE = ROOT / "infra/Dockerfile"
 
@@ -61,22 +61,46 @@ def test_the_build_may_see_all_that_the_wheel_holds() -> None:
     assert {f"!{name}" for name in (*held, "stillhouse", "setup.py", "pyproject.toml")} <= set(seen)
 
 
-def test_the_tag_is_the_commit_unless_something_is_not_committed(tmp_path: Path) -> None:
-    def run(*command: str) -> str:
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+def run(folder: Path, *command: str) -> str:
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
 
+
+def repository(folder: Path) -> str:
+    """A repository with what `make image` reads; its commit."""
     for name in ("Makefile", "pyproject.toml", "requirements.lock"):
-        shutil.copy(ROOT / name, tmp_path)
-    run("git", "init", "-q")
-    run("git", "add", ".")
-    run("git", "-c", "user.name=tests", "-c", "user.email=tests@localhost", "commit", "-q", "-m", "one")
-    commit = run("git", "rev-parse", "HEAD").strip()
-    clean = run("make", "-n", "image", "CERTIFICATES=/some/authorities.crt")
+        shutil.copy(ROOT / name, folder)
+    run(folder, "git", "init", "-q")
+    run(folder, "git", "add", ".")
+    run(folder, "git", "-c", "user.name=tests", "-c", "user.email=tests@localhost", "commit", "-q", "-m", "one")
+    return run(folder, "git", "rev-parse", "HEAD").strip()
+
+
+def test_the_tag_is_the_commit_unless_something_is_not_committed(tmp_path: Path) -> None:
+    commit = repository(tmp_path)
+    clean = run(tmp_path, "make", "-n", "image", "CERTIFICATES=/some/authorities.crt")
     assert f"--tag stillhouse:{commit} " in clean and "DIRTY=false" in clean and f"REVISION={commit}" in clean
     assert "--secret id=ca,src=/some/authorities.crt" in clean and "id=pip" not in clean
     (tmp_path / "new").touch()
-    dirty = run("make", "-n", "image")
+    dirty = run(tmp_path, "make", "-n", "image")
     assert f"--tag stillhouse:{commit}-dirty " in dirty and "DIRTY=true" in dirty and "--secret" not in dirty
+
+
+def test_a_tag_that_is_a_commit_is_refused_while_something_is_not_committed(tmp_path: Path) -> None:
+    def image(*words: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(["make", "image", "DOCKER=true", *words], cwd=tmp_path, capture_output=True, text=True)
+
+    commit = repository(tmp_path)
+    names = [f"registry.example.com/stillhouse:{commit}", f"stillhouse:{commit[:7]}"]
+    assert all(cluster.FIXED.search(name) for name in names)  # `submit` would take each for what a commit holds
+    assert [image(f"IMAGE={name}").returncode for name in names] == [0, 0]
+    (tmp_path / "new").touch()
+    for name in names:
+        done = image(f"IMAGE={name}")
+        assert done.returncode != 0 and f"the tag of {name} is a commit" in done.stderr
+        [remedy] = [line for line in done.stderr.splitlines() if line.startswith("  remedy: ")]
+        assert remedy.endswith(f"make image IMAGE={name}-dirty") and "docker" not in done.stdout
+        assert image(f"IMAGE={name}-dirty").returncode == 0
+    assert image().returncode == image("IMAGE=stillhouse:dev").returncode == 0
 
 
 @pytest.fixture

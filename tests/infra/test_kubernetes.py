@@ -4,7 +4,7 @@ from importlib import import_module
 
 import pytest
 import yaml
-from manifests import FOLDER, OVERLAYS, Object, Pod, amount, named, of_kind, pods, rendered
+from manifests import FOLDER, OVERLAYS, Object, Pod, amount, applied_by_hand, named, of_kind, pods, rendered
 
 from components import cli, contract
 from pipeline import __main__ as pipeline
@@ -102,6 +102,25 @@ def test_services_and_the_door_lead_to_ports_of_pods(overlay: str) -> None:
             assert backend["port"]["name"] in {port["name"] for port in ports}
         allowed = named_settings(objects, "mlflow-settings")["MLFLOW_ALLOWED_HOSTS"].split(",")
         assert hosts - set(allowed) == {"models.example.com"}
+
+
+def test_a_registry_can_be_copied_into_the_claim_that_the_local_service_reads() -> None:
+    objects, (hand,) = rendered("local"), pods([applied_by_hand()])
+    [service] = [pod for pod in pods(objects) if pod.owner == "Deployment service"]
+    [pull], [copy] = [one for one in service.containers if one["name"] == "pull-model"], hand.containers
+    [place] = [mount["mountPath"] for mount in pull["volumeMounts"] if mount["name"] == "registry"]
+    assert place == named_settings(objects, "settings")["REGISTRY"]
+    assert copy["volumeMounts"] == [{"name": "registry", "mountPath": place}]  # not read-only
+    assert hand.spec["volumes"] == [volume for volume in service.spec["volumes"] if volume["name"] == "registry"]
+    assert copy["image"] == pull["image"] and hand.labels["app.kubernetes.io/part-of"] == "stillhouse"
+    named(objects, "ServiceAccount", hand.spec["serviceAccountName"])
+    made = applied_by_hand()["metadata"]
+    assert made["namespace"] == "stillhouse" and not of_kind(objects, "Pod")
+    page = (FOLDER.parents[1] / "docs/cluster-kubernetes.md").read_text(encoding="utf-8")
+    lines = [line.strip() for line in page.splitlines() if line.startswith("    kubectl ")]
+    assert f"kubectl --namespace stillhouse cp registry/. {made['name']}:{place}" in lines
+    [file] = [line.split()[-1] for line in lines if line.startswith("kubectl apply --filename")]
+    assert (FOLDER.parents[1] / file).samefile(FOLDER / "overlays/local/copy.yaml")
 
 
 def named_settings(objects: list[Object], prefix: str) -> dict[str, str]:
@@ -229,7 +248,7 @@ def test_our_image_is_told_what_its_program_understands(overlay: str) -> None:
         if name in contract.STEPS:
             cli.step_parser(contract.load_step(name)).parse_args(rest)
         elif name == "pipeline":
-            assert rest[0] not in pipeline.COMMANDS or pipeline.parser().parse_args(rest)
+            pipeline.parser().parse_args(rest)
         elif name in cli.COMMANDS:
             parser = cli.Parser(prog=name)
             import_module(cli.COMMANDS[name][0]).arguments(parser)

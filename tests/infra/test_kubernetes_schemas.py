@@ -9,7 +9,7 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
-from manifests import OVERLAYS, SCHEMAS, Object, named, of_kind, rendered
+from manifests import OVERLAYS, SCHEMAS, Object, applied_by_hand, named, of_kind, rendered
 
 EXTENSIONS = {"TrainJob": "trainer.kubeflow.org_trainjobs.yaml",
               "InferenceService": "serving.kserve.io_inferenceservices.yaml"}
@@ -56,6 +56,11 @@ def test_kubernetes_takes_every_object_and_knows_every_key(overlay: str, version
     for one in rendered(overlay):
         if one["kind"] not in EXTENSIONS.keys() | NO_SCHEMA:
             checked(json.dumps(one, sort_keys=True), version)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_kubernetes_takes_what_is_applied_by_hand_and_knows_every_key(version: str) -> None:
+    checked(json.dumps(applied_by_hand(), sort_keys=True), version)
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

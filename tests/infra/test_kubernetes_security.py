@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from manifests import OVERLAYS, Object, Pod, named, of_kind, pods, rendered
+from manifests import OVERLAYS, Object, Pod, applied_by_hand, named, of_kind, pods, rendered
 
 VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
 OF_OTHERS = {"pipeline", "training"}  # pods that Argo makes, for Kubeflow too, and JobSet for TrainJobs
@@ -19,16 +19,36 @@ def every_pod(overlay: str) -> list[Pod]:
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_pod_is_restricted_as_the_standard_says(overlay: str) -> None:
     for pod in every_pod(overlay):
-        whole = pod.spec["securityContext"]
-        assert whole["runAsNonRoot"] is True and whole["runAsUser"] == whole["runAsGroup"] == 10001, pod.owner
-        assert whole["seccompProfile"] == {"type": "RuntimeDefault"}
-        assert not {"hostNetwork", "hostPID", "hostIPC", "hostUsers"} & pod.spec.keys()
-        assert not {"sysctls", "windowsOptions", "seLinuxOptions", "appArmorProfile"} & whole.keys()
-        for volume in pod.spec["volumes"]:
-            assert volume.keys() - {"name"} <= VOLUMES, (pod.owner, volume)
-        assert "ephemeralContainers" not in pod.spec
-        for container in pod.containers:
-            check_container(container)
+        check_pod(pod)
+
+
+def test_the_pod_that_is_applied_by_hand_is_restricted_and_bounded_alike() -> None:
+    [pod] = pods([applied_by_hand()])
+    check_pod(pod)
+    check_bounds(pod)
+    assert pod.spec["automountServiceAccountToken"] is False
+
+
+def check_pod(pod: Pod) -> None:
+    """What "restricted" asks of a pod and its containers."""
+    whole = pod.spec["securityContext"]
+    assert whole["runAsNonRoot"] is True and whole["runAsUser"] == whole["runAsGroup"] == 10001, pod.owner
+    assert whole["fsGroup"] == 10001 or not writes_to_claims(pod), pod.owner
+    assert whole["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert not {"hostNetwork", "hostPID", "hostIPC", "hostUsers"} & pod.spec.keys()
+    assert not {"sysctls", "windowsOptions", "seLinuxOptions", "appArmorProfile"} & whole.keys()
+    for volume in pod.spec["volumes"]:
+        assert volume.keys() - {"name"} <= VOLUMES, (pod.owner, volume)
+    assert "ephemeralContainers" not in pod.spec
+    for container in pod.containers:
+        check_container(container)
+
+
+def writes_to_claims(pod: Pod) -> bool:
+    """Whether a container may write to a claim, which without fsGroup is often root's alone."""
+    claims = {volume["name"] for volume in pod.spec["volumes"] if "persistentVolumeClaim" in volume}
+    return any(mount["name"] in claims and not mount.get("readOnly")
+               for container in pod.containers for mount in container["volumeMounts"])
 
 
 def check_container(container: Object) -> None:
@@ -53,11 +73,15 @@ def test_the_namespace_refuses_pods_that_are_not_restricted() -> None:
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_container_is_bounded_in_memory_and_disk_and_so_is_every_scratch_volume(overlay: str) -> None:
     for pod in every_pod(overlay):
-        for container in pod.containers:
-            resources = container["resources"]
-            assert {"cpu", "memory", "ephemeral-storage"} <= resources["limits"].keys() & resources["requests"].keys()
-        for volume in pod.spec["volumes"]:
-            assert "emptyDir" not in volume or volume["emptyDir"]["sizeLimit"], (pod.owner, volume["name"])
+        check_bounds(pod)
+
+
+def check_bounds(pod: Pod) -> None:
+    for container in pod.containers:
+        resources = container["resources"]
+        assert {"cpu", "memory", "ephemeral-storage"} <= resources["limits"].keys() & resources["requests"].keys()
+    for volume in pod.spec["volumes"]:
+        assert "emptyDir" not in volume or volume["emptyDir"]["sizeLimit"], (pod.owner, volume["name"])
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

@@ -17,7 +17,7 @@ import pytest
 from copies import Project, make_project
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
-from served import Services, missing, services
+from served import OTHERS, Services, missing, services
 
 from pipeline.services import facts, programs
 from pipeline.services.objects import ask, listed
@@ -88,7 +88,7 @@ def brewed(folder: Path, variables: dict[str, str]) -> str:
 def step_environment(variables: dict[str, str]) -> dict[str, str]:
     ours = {name: value for name, value in os.environ.items()
             if not name.startswith(("MLFLOW_", "STILLHOUSE_", "DVC_", "KFP_"))}
-    return ours | {"PYTHONPATH": str(Path(__file__).parents[2])} | variables
+    return ours | {"PYTHONPATH": str(Path(__file__).parents[2]), "http_proxy": OTHERS["http_proxy"]} | variables
 
 
 def runs_of(variables: dict[str, str], wanted: str = "") -> list[Run]:
@@ -99,10 +99,8 @@ def runs_of(variables: dict[str, str], wanted: str = "") -> list[Run]:
 
 def in_database(served: Services, question: str, database: str = "mlflow") -> str:
     """What PostgreSQL itself answers, asked through its own client."""
-    variables = programs.database_environment(served.folder, facts.read(served.folder))
-    command = [programs.postgres_program("psql", served.folder / "postgresql/data"), database, "-tAc", question]
-    done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    known = facts.read(served.folder)
+    return programs.database_client(served.folder, known, "psql", "--no-psqlrc", database, "-tAc", question).strip()
 
 
 @pytest.mark.timeout(1200)

@@ -1,22 +1,38 @@
 """Starting and stopping the services: programs, ports, passwords, and what the object store keeps."""
 
+import http.server
 import json
+import os
 import shutil
 import socket
 import subprocess
+import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+import yaml
+from imports import ROOT
 from processes import until
+from served import missing
 
 from components.errors import UserError
 from pipeline.services import facts, programs
-from pipeline.services.command import checked_store
+from pipeline.services.command import checked_store, exports
 from pipeline.services.objects import ask, listed
-from pipeline.services.processes import Server, launch, running, stop
+from pipeline.services.processes import (
+    Server,
+    beside_proxies,
+    launch,
+    log_file,
+    running,
+    shell_environment,
+    stop,
+)
 
 
 def test_an_object_store_that_is_killed_or_stopped_has_its_objects_again(tmp_path: Path) -> None:
@@ -100,6 +116,147 @@ def test_ports_stay_and_give_way_only_to_others_with_a_word(
         second = facts.settle(tmp_path, ["mlflow", "redis"], {})
     assert second.ports["redis"] == first.ports["redis"] and second.ports["mlflow"] != first.ports["mlflow"]
     assert second.passwords == first.passwords and "is taken; it gets another one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("moved", [{}, {"redis": 1}])
+def test_a_port_that_another_service_has_is_refused_before_anything_is_written(
+        tmp_path: Path, moved: dict[str, int]) -> None:
+    first = facts.settle(tmp_path, list(facts.NAMES), {})
+    written = (tmp_path / "facts.json").read_bytes()
+    taken = facts.free_port() if moved else first.ports["redis"]  # twice wanted, or that of a stopped one
+    wanted = {"mlflow": taken} | dict.fromkeys(moved, taken)
+    with pytest.raises(UserError, match=rf"port {taken}, wanted for \w+, is that of \w+") as caught:
+        facts.settle(tmp_path, list(facts.NAMES), wanted)
+    assert "=NUMBER" in caught.value.remedy and (tmp_path / "facts.json").read_bytes() == written
+    other = facts.free_port()
+    second = facts.settle(tmp_path, list(facts.NAMES), {"mlflow": first.ports["redis"], "redis": other})
+    assert dict(second.ports) == first.ports | {"mlflow": first.ports["redis"], "redis": other}
+
+
+def test_services_that_were_once_given_one_port_are_told_apart_again(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    port = facts.free_port()
+    (tmp_path / "facts.json").write_text(json.dumps({"ports": {"mlflow": port, "redis": port}, "passwords": {}}))
+    assert len(set(facts.settle(tmp_path, list(facts.NAMES), {}).ports.values())) == len(facts.NAMES)
+    assert f"port {port}, which" in capsys.readouterr().err
+    assert port not in {facts.free_port({port}) for _ in range(3)}
+
+
+class Answering(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain")
+        self.end_headers()
+        self.wfile.write(b"here")
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_no_proxy_is_asked_for_the_loopback_by_us_by_servers_or_by_clients(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    assert beside_proxies() == {}
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "internal.example.com")
+    for name, value in beside_proxies().items():
+        assert value == "internal.example.com,127.0.0.1,localhost" and shell_environment()[name] == value
+        monkeypatch.setenv(name, value)
+    assert set(beside_proxies().values()) == {"internal.example.com,127.0.0.1,localhost"}  # told once
+    known = facts.settle(tmp_path, list(facts.NAMES), {})
+    assert exports(known, "", False)["NO_PROXY"] == os.environ["NO_PROXY"]
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name)
+    with http.server.HTTPServer(("127.0.0.1", 0), Answering) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/"
+        assert programs.http_answers(url) and ask("GET", url) == (b"here", "text/plain")
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[tuple[Path, facts.Facts]]:
+    """PostgreSQL alone, laid out."""
+    if reason := missing():
+        pytest.skip(reason)
+    with tempfile.TemporaryDirectory(prefix="stillhouse-database-") as place:
+        folder = Path(place)
+        folder.chmod(0o711)  # where root runs the tests, PostgreSQL is another user
+        known = facts.settle(folder, ["postgresql"], {})
+        programs.lay_out_postgres(folder, known)
+        yield folder, known
+
+
+@contextmanager
+def answering(server: Server, folder: Path) -> Iterator[None]:
+    """A server that answers, stopped as it is told to in any case."""
+    process = launch(server, folder)
+    try:
+        until(server.ready, 60)
+        yield
+    finally:
+        stop(server.name, folder)
+        process.wait()
+
+
+def test_the_health_check_of_compose_asks_the_server_that_clients_will_reach(
+        database: tuple[Path, facts.Facts]) -> None:
+    folder, known = database
+    server, place = programs.postgres(folder, known), folder / "postgresql"
+    compose = yaml.safe_load((ROOT / "infra/compose.yaml").read_text(encoding="utf-8"))
+    kind, program, *words = compose["services"]["postgresql"]["healthcheck"]["test"]
+    assert (kind, program) == ("CMD", "pg_isready")
+    # As libpq looks in the image where it is told nothing: at the socket of the image's own folder.
+    inside = shell_environment() | {"PGPORT": str(known.ports["postgresql"]), "PGHOST": str(place)}
+
+    def check(*asked: str) -> bool:
+        command = [programs.postgres_program(program, place / "data"), *asked]
+        return subprocess.run(command, env=inside, check=False, timeout=30).returncode == 0
+
+    alone = ("-c", "listen_addresses=", "-c", f"unix_socket_directories={place}")
+    with answering(replace(server, command=server.command + alone, ready=lambda: check("--quiet")), folder):
+        assert not check(*words)  # while the image lays the databases out
+    with answering(server, folder):
+        assert check(*words)
+    assert b"FATAL" not in log_file("postgresql", folder).read_bytes()  # no line for each question
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("PGPASSWORD", "of another one"), ("PGSSLMODE", "require"), ("PGSERVICE", "another"), ("PGOPTIONS", "-c no.such")])
+def test_what_the_shell_knows_of_another_postgresql_is_not_asked_of_ours(
+        database: tuple[Path, facts.Facts], monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    folder, known = database
+    monkeypatch.setenv(name, value)
+    with answering(programs.postgres(folder, known), folder):
+        programs.make_databases(folder, known)
+        programs.make_databases(folder, known)  # those that are there are left alone
+        for made in programs.DATABASES:
+            found = programs.database_client(folder, known, "psql", f"--dbname={made}", "-tAc", "SELECT current_user")
+            assert found.strip() == programs.OWNER
+
+
+def test_a_database_that_cannot_be_made_is_told_in_the_words_of_postgresql(
+        database: tuple[Path, facts.Facts]) -> None:
+    folder, known = database
+
+    def change(*statements: str) -> None:
+        for one in statements:
+            programs.database_client(folder, known, "psql", "--dbname=postgres", f"--command={one}")
+
+    with answering(programs.postgres(folder, known), folder):
+        programs.make_databases(folder, known)
+        change("DROP DATABASE mlflow", "ALTER DATABASE template1 RENAME TO aside")
+        with pytest.raises(UserError, match=r'createdb: error: .*"template1" does not exist') as caught:
+            programs.make_databases(folder, known)
+        assert "postgresql.log" in caught.value.remedy
+        change("ALTER DATABASE aside RENAME TO template1")
+        (folder / "pgpass").write_text("")  # nobody who starts services is asked for a password
+        with pytest.raises(UserError, match="no password supplied"):
+            change("SELECT 1")
+        programs.make_databases(folder, known)
 
 
 @pytest.mark.parametrize("store", ["bucket", "http://bucket", "s3://", "s3://UPPER"])
