@@ -40,21 +40,12 @@ def test_commands_of_ours_name_what_there_is(page: str, command: str) -> None:
     _, name, *rest = [word for word in shlex.split(command) if word != "..."]
     if name in ("STEP", "pipeline") or name.startswith("-"):
         return
-    if name == "pipeline":
-        return of_the_pipeline(rest)
     plans = name in cli.PLANS and "--plan" in rest
     parser = parser_of(name, plans)
     rest = [word for word in rest if not (plans and word == "--plan")]
     if "--help" not in rest:
         options = parser.parse_args(rest)
         Params.load(ROOT / "params.yaml", getattr(options, "set", None) or [])
-
-
-def of_the_pipeline(rest: list[str]) -> None:
-    from pipeline.__main__ import parser
-
-    if rest and "--help" not in rest:
-        parser().parse_args(rest)
 
 
 def parser_of(name: str, plans: bool) -> argparse.ArgumentParser:
