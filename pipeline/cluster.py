@@ -114,7 +114,7 @@ class Pods(Settings):
     env: dict[Variable, str] = Field({}, description="environment variables that are no secret")
     secrets: tuple[Variables, ...] = Field((), description="environment variables from secrets")
     config_maps: tuple[Variables, ...] = Field((), description="environment variables from config maps")
-    volumes: tuple[Volume, ...] = Field((), description="claims mounted in every task")
+    volumes: tuple[Volume, ...] = Field((), description="PersistentVolumeClaims mounted in every task")
     outcomes: str = Field("", description=(
         "folder of one of these volumes where tasks leave how they ended: the report at the end reads it, and a task "
         "that failed for good is not tried by another pod; empty: none"))
