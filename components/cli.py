@@ -39,6 +39,8 @@ COMMANDS = {
     "audit": ("components.commands.audit", "rank the given labels that models doubt"),
     "store": ("components.commands.store", "tell what is in a store, verify it, or tell two apart"),
     "ensemble": ("components.commands.ensemble", "make one of several models' words: votes, or means of probabilities"),
+    "thresholds": ("components.commands.thresholds",
+                   "find from which probability on a prediction may be acted on without a person"),
     "exchange": ("components.commands.exchange", "write or read probabilities, labels and weights as lines of text"),
     "suggest": ("components.commands.suggest", "rank the images that are most worth a label"),
     "compare-data": ("components.commands.compare_data", "tell what changed between two Datasets and if it matters"),

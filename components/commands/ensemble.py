@@ -3,39 +3,27 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.errors import UsageError, UserError, near
+from components.commands.pooling import MEMBERS, chosen, open_dataset, pooled, pooling_arguments
+from components.errors import UserError
 
 if TYPE_CHECKING:
     from components.data.dataset import Dataset
-    from components.data.tasks import Task
     from components.probabilities.ensembling import Ensemble
 
-RULE = """members: stores (every source is one, as it judges untouched images), and files of lines `id,label` or
-`id,p,p,...` with a probability of every class; id is a path, the name of a file, that name up to its first dot, or a
-SHA-256. Files may have a line of headings; their order, and that of their lines, has no influence.
-
-ties: of equal votes the class wins that the members together find likelier; of equals even then, the first in the
-order of the Dataset's classes."""
+TIES = """ties: of equal votes the class wins that the members together find likelier; of equals even then, the first
+in the order of the Dataset's classes."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = RULE
-    parser.add_argument("members", type=Path, nargs="+", metavar="MEMBER", help="stores and files of predictions")
-    parser.add_argument("--dataset", type=Path, default=Path("data/dataset"), metavar="PATH",
-                        help="the Dataset that they are about (default: data/dataset)")
-    parser.add_argument("--by", choices=["vote", "probability", "logit"], default="probability",
-                        help="count votes, or take the mean of probabilities or of logits (default: probability)")
-    parser.add_argument("--weights", default="equal", metavar="HOW",
-                        help="equal; learn: on val, with a temperature each; names: 3 for deep_w3_.csv; or "
-                        "deep=2,wide=0.5 where they are not 1 (default: equal)")
+    parser.epilog = f"{MEMBERS}\n\n{TIES}"
+    pooling_arguments(parser)
     parser.add_argument("--task", default="", help="task that files are about, where there are several")
-    parser.add_argument("--partial", action="store_true", help="let members be silent about some samples")
     parser.add_argument("--out", type=Path, default=Path("data/ensemble"), metavar="PATH",
                         help="store to write (default: data/ensemble)")
     parser.add_argument("--metrics", type=Path, default=Path("reports/ensemble/metrics.json"), metavar="FILE",
@@ -46,19 +34,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(options: argparse.Namespace) -> None:
     """Write the store, the figures and the list; print a short table."""
-    from components.data.dataset import Dataset
     from components.data.list_files import csv_line
-    from components.probabilities.ensembling import Wish, answer_lines, assembled, figures
-    from components.probabilities.members import read_members
+    from components.probabilities.ensembling import answer_lines, figures
     from components.storage.atomic import write_file
 
-    if not (options.dataset / "dataset.json").is_file():
-        raise UserError(f"{options.dataset} is no Dataset: it has no dataset.json", "make it (dvc repro index), or "
-                        "correct the path")
-    dataset, notes = Dataset.open(options.dataset), list[str]()
+    dataset, notes = open_dataset(options.dataset), list[str]()
     task = chosen(dataset, options.task)
-    members = read_members(options.members, dataset, task, notes)
-    whole = assembled(dataset, members, Wish(options.by, weights(options.weights), options.partial), notes)
+    whole = pooled(options, dataset, task, notes)
     if options.csv and task.name not in whole.said:
         raise UserError(f"no member speaks of {task.name}", "name another with --task")
     found = figures(dataset, whole)
@@ -70,34 +52,6 @@ def command(options: argparse.Namespace) -> None:
     for note in notes:
         print(f"warning: {note}", file=sys.stderr)
     print("\n".join(lines(whole, found)))
-
-
-def chosen(dataset: "Dataset", name: str) -> "Task":
-    """The task that files are about: the named one, or the first."""
-    named = {task.name: task for task in dataset.tasks}
-    if name and name not in named:
-        raise UserError(f"there is no task {name}.{near(name, named)}", f"expected one of {', '.join(named)}")
-    return named[name] if name else dataset.tasks[0]
-
-
-def weights(text: str) -> str | Mapping[str, float]:
-    """How members are weighed, from the option.
-
-    >>> weights("deep=2,wide=0.5")
-    {'deep': 2.0, 'wide': 0.5}
-    """
-    if text in ("equal", "learn", "names"):
-        return text
-    found = {}
-    for part in text.split(","):
-        name, _, number = part.rpartition("=")
-        try:
-            found[name] = float(number)
-        except ValueError:
-            found[name] = -1.0
-        if not name or not 0 <= found[name] < float("inf"):
-            raise UsageError(f"--weights {text}: {part} is not NAME=NUMBER", "equal, learn, names, or deep=2,wide=0.5")
-    return found
 
 
 def write_store(folder: Path, dataset: "Dataset", whole: "Ensemble", by: Any) -> None:

@@ -48,11 +48,15 @@ class Ensemble:
         return [one for one in self.members if task in one.said]
 
 
-def assembled(dataset: Dataset, members: Sequence[Member], wish: Wish, notes: list[str]) -> Ensemble:
-    """The ensemble of members, in the order of their names; UserError where they do not fit each other."""
+def assembled(dataset: Dataset, members: Sequence[Member], wish: Wish, notes: list[str],
+              tasks: Sequence[Task] = ()) -> Ensemble:
+    """The ensemble of members, in the order of their names; UserError where they do not fit each other.
+
+    tasks: those that count; all of the Dataset where none is given.
+    """
     refuse_unknown(members, wish.weights)
     whole = Ensemble(tuple(members), {}, {})
-    for task in dataset.tasks:
+    for task in tasks or dataset.tasks:
         heard = whole.of(task.name)
         if heard:
             refuse_bare(heard, wish.by)
@@ -60,7 +64,7 @@ def assembled(dataset: Dataset, members: Sequence[Member], wish: Wish, notes: li
             whole.voices[task.name] = weighed(dataset, heard, task, wish)
             whole.said[task.name] = together(wish.by, [one.said[task.name] for one in heard],
                                              [one.bare for one in heard], whole.voices[task.name], task)
-    silent = [task.name for task in dataset.tasks if task.name not in whole.said]
+    silent = [task.name for task in tasks or dataset.tasks if task.name not in whole.said]
     if silent:
         notes.append(f"no member speaks of {', '.join(silent)}")
     return whole

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from components.errors import UserError
 from components.storage.digests import walk_files
 
 AT_FDCWD = -100
@@ -78,7 +79,10 @@ def write_file(path: Path, content: str | bytes) -> None:
     """Write a small file so that a reader sees the old content or the new, never a part.
 
     Its writer is alone (it holds the lock of what the file is about), so a killed one's leftover is written over.
+    UserError where a folder stands there: it would be replaced with all that is in it.
     """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; a file would replace it", "name a file")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = private_folder(path)
     try:

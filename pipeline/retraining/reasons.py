@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from components.evaluation.shares import upper
 from pipeline.retraining.policy import Policy
 
 Answer = Literal["yes", "no", "unknown"]
@@ -160,17 +161,10 @@ def on_use(live: Mapping[str, tuple[int, int]], promised: Mapping[str, float], p
         return Reason("use", "unknown", "no counts of right answers in use were given (--live)")
     low, told = False, []
     for task, (right, of) in sorted(live.items()):
-        highest = upper(right, of, policy.confidence)
+        highest = float(upper(right, of, policy.confidence))
         bad = task in promised and highest < promised[task] - policy.live_drop
         low |= bad
         told.append(f"{task} {right / of:.3f} of {of} in use, at most {highest:.3f}, {promised[task]:.3f} promised"
                     if task in promised else f"{task}: the champion states no accuracy of such a task")
     answer: Answer = "yes" if low else "no" if promised.keys() & live.keys() else "unknown"
     return Reason("use", answer, "; ".join(told))
-
-
-def upper(right: int, of: int, confidence: float) -> float:
-    """Upper end of the one-sided exact interval of a share (Clopper and Pearson, 1934)."""
-    from scipy.special import betaincinv  # type: ignore[import-untyped]
-
-    return 1.0 if right == of else float(betaincinv(right + 1, of - right, confidence))

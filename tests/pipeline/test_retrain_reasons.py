@@ -1,7 +1,6 @@
 """Each reason for a retraining by itself, and the decision that follows from all."""
 
 from dataclasses import asdict
-from math import comb
 from pathlib import Path
 from typing import Any
 
@@ -117,14 +116,6 @@ def test_accuracy_in_use_is_a_reason_where_it_is_surely_lower(live: dict[str, tu
     found = reasons.on_use(live, {"hue": 0.9}, Policy())
     assert found.answer == answer
     assert ("size: the champion states no accuracy of such a task" in found.why) == ("size" in live)
-
-
-@pytest.mark.parametrize(("right", "of", "confidence"), [(8, 10, 0.95), (0, 5, 0.9), (19, 20, 0.99)])
-def test_at_the_upper_end_so_few_right_answers_are_as_rare_as_the_confidence_says(
-        right: int, of: int, confidence: float) -> None:
-    share = reasons.upper(right, of, confidence)
-    tail = sum(comb(of, k) * share**k * (1 - share) ** (of - k) for k in range(right + 1))
-    assert tail == pytest.approx(1 - confidence, abs=1e-9)
 
 
 def test_one_yes_decides_and_what_is_unknown_does_not() -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.errors import UserError
 from components.storage import atomic
 
 
@@ -62,6 +63,14 @@ def test_a_small_file_is_what_was_written(content: bytes) -> None:
     atomic.write_file(path, content)
     assert path.read_bytes() == content and len(list(path.parent.iterdir())) == 1
     atomic.remove(path.parent)
+
+
+def test_a_small_file_takes_no_folder_s_place(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "kept").touch()
+    with pytest.raises(UserError, match="is a folder; a file would replace it"):
+        atomic.write_file(tmp_path / "x", "new")
+    assert (tmp_path / "x" / "kept").is_file()
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
