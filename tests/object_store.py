@@ -13,10 +13,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+
+from components.storage.bucket import Bucket
+from components.storage.digests import walk_files
+from components.storage.sending import PIECE, send_files
 
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "secret-canary-9", "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
@@ -61,6 +66,12 @@ def use(patch: pytest.MonkeyPatch, endpoint: str) -> None:
 def environment(endpoint: str) -> dict[str, str]:
     return KEYS | {"AWS_ENDPOINT_URL": endpoint, "AWS_CONFIG_FILE": "/nonexistent",
                    "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent"}
+
+
+def send_folder(url: str, folder: Path, name: str, piece: int = PIECE) -> None:
+    """Put every file of a folder below a name."""
+    names = {path: path.relative_to(folder).as_posix() for path in walk_files(folder)}
+    send_files(Bucket(url), {f"{name}/{one}": path for path, one in names.items()}, piece)
 
 
 def make_bucket(endpoint: str, name: str) -> None:

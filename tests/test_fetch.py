@@ -19,7 +19,6 @@ from components.runtime import Runtime
 from components.storage import receipts
 from components.storage.bucket import Bucket
 from components.storage.digests import tree_digests
-from components.storage.sending import send_folder
 
 FILES = ("red/a.png", "red/b.png", "blue/c d é.png")
 
@@ -201,7 +200,7 @@ def test_an_artifact_of_ours_is_verified_and_sealed_anew(tmp_path: Path) -> None
 def test_objects_of_a_bucket_come_through_failing_requests(s3_server: str, bucket_url: str, tmp_path: Path,
                                                            monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("components.storage.bucket.LONGEST_PAUSE", 0.05)
-    send_folder(Bucket(bucket_url), write(tmp_path / "ours", *FILES), "some/raw")
+    object_store.send_folder(bucket_url, write(tmp_path / "ours", *FILES), "some/raw")
     before = digest_at(f"{bucket_url}/some", "", "raw")
     with Proxy(s3_server, seed=4).address() as endpoint:
         object_store.use(monkeypatch, endpoint)

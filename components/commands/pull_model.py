@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,18 +68,26 @@ def listed(place: "Place") -> list[dict[str, Any]]:
 
 
 def about(place: "Place", digest: str) -> dict[str, Any]:
-    """What the head of a published model says."""
-    head = json.loads(place.read(f"models/{digest}/model/model.json")[0])
-    return {"name": head["name"], "architecture": head["architecture"]["name"], "parameters": head.get("parameters", 0),
-            "tasks": [task["name"] for task in head["tasks"]]}
+    """What the head of a published model says; of a damaged one that, with a warning."""
+    name = f"models/{digest}/model/model.json"
+    try:
+        head = json.loads(place.read(name)[0])
+        return {"name": str(head["name"]), "architecture": str(head["architecture"]["name"]),
+                "parameters": int(head.get("parameters", 0)), "tasks": [str(task["name"]) for task in head["tasks"]],
+                "damaged": False}
+    except (ValueError, LookupError, TypeError, AttributeError):
+        print(f"warning: {place.name}/{name} is damaged; publish that model again from where it was made: "
+              "stillhouse publish --model FOLDER", file=sys.stderr)
+        return {"name": "", "architecture": "", "parameters": 0, "tasks": [], "damaged": True}
 
 
 def lines(place: "Place", found: list[dict[str, Any]]) -> list[str]:
     """The list as the terminal shows it."""
     if not found:
         return [f"{place.name}: no model is published yet"]
-    rows = [(one["digest"][:12], ", ".join(one["names"]), f"{one['name']} ({one['architecture']})",
-             f"{one['parameters']:,}", ", ".join(one["parts"])) for one in found]
+    rows = [(one["digest"][:12], ", ".join(one["names"]),
+             "damaged" if one["damaged"] else f"{one['name']} ({one['architecture']})",
+             "" if one["damaged"] else f"{one['parameters']:,}", ", ".join(one["parts"])) for one in found]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [f"{place.name}: {len(found)} published", *(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)]

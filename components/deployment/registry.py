@@ -73,7 +73,8 @@ def pointer(name: str, digest: str | None, previous: str | None) -> bytes:
 def store(place: Place, digest: str, part: str, folder: Path) -> None:
     """Keep a sealed folder as a part of a model, unless it is there; what is there must be of the same digest.
 
-    Every file is read back by its digest. Raises UserError where another folder is published under that name.
+    Every file is stored and compared: in a folder by reading it back, in a bucket by the checksum to which the server
+    held it. Raises UserError where another folder is published under that name.
     """
     base, own = f"models/{digest}/{part}", receipts.verify(folder)
     there = place.digest(f"{base}/{receipts.NAME}")

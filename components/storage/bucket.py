@@ -20,7 +20,9 @@ T = TypeVar("T")
 LONGEST_PAUSE = 8.0
 DAMAGED_TRIES = 8
 ABSENT = ("404", "NoSuchKey", "NotFound")
+GONE = ("NoSuchUpload", *ABSENT)
 UNMET = ("PreconditionFailed", "412")
+LISTINGS = {"list_objects_v2": "list", "list_multipart_uploads": "list uploads of", "list_parts": "list pieces of"}
 Place = dict[str, str]
 
 
@@ -156,12 +158,17 @@ class Bucket:
                 for answer in answers for one in answer.get("Uploads", [])]
 
     def pieces(self, name: str, upload: str) -> list[Piece]:
-        """The pieces of an upload that have arrived."""
+        """The pieces of an upload that have arrived; none where it was ended or given up."""
         answers = self._pages("list_parts", {"Key": self.url.key(name), "UploadId": upload},
-                              {"PartNumberMarker": "NextPartNumberMarker"})
-        return [Piece(one["PartNumber"], one["Size"], one["ETag"].strip('"'), one.get("ChecksumSHA256", ""),
-                      one["LastModified"].timestamp())
-                for answer in answers for one in answer.get("Parts", [])]
+                              {"PartNumberMarker": "NextPartNumberMarker"}, name)
+        try:
+            return [Piece(one["PartNumber"], one["Size"], one["ETag"].strip('"'), one.get("ChecksumSHA256", ""),
+                          one["LastModified"].timestamp())
+                    for answer in answers for one in answer.get("Parts", [])]
+        except Refused as error:
+            if error.code not in GONE:
+                raise
+            return []
 
     def send(self, name: str, upload: str, number: int, content: bytes) -> Piece:
         """Send a piece; numbers begin with 1."""
@@ -181,19 +188,21 @@ class Bucket:
     def give_up(self, name: str, upload: str) -> None:
         """Let the server forget the pieces of an upload."""
         try:
-            self.ask("write", name, lambda place: self.client.abort_multipart_upload(**place, UploadId=upload))
+            self.ask("give up", name, lambda place: self.client.abort_multipart_upload(**place, UploadId=upload))
         except Refused as error:
-            if error.code not in ("NoSuchUpload", "404"):
+            if error.code not in GONE:
                 raise
 
     def ask(self, verb: str, name: str, request: Callable[[Place], T]) -> T:
         """Make a request until it is answered, with growing pauses of chance length.
 
-        verb: read, write, list or remove, for messages.
+        verb: one of RIGHTS of components/storage/s3.py, for messages.
         """
         began = time.monotonic()
         place = {"Bucket": self.url.bucket, "Key": self.url.key(name)}
         for attempt in itertools.count(1):
+            if self.stopped.is_set():
+                raise TryAgain(f"{self.url}/{name} was given up", "run the same command again")
             try:
                 answer = request(place)
                 self._answered = True
@@ -255,11 +264,12 @@ class Bucket:
                       "same moment cannot be told apart", file=sys.stderr)
         return self._conditions
 
-    def _pages(self, call: str, given: dict[str, Any], marks: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-        request = getattr(self.client, call)
+    def _pages(self, call: str, given: dict[str, Any], marks: Mapping[str, str],
+               name: str = "") -> Iterator[dict[str, Any]]:
+        request, verb = getattr(self.client, call), LISTINGS[call]
         while True:
             page = given
-            answer: dict[str, Any] = self.ask("list", "", lambda place: request(Bucket=place["Bucket"], **page))  # noqa: B023
+            answer: dict[str, Any] = self.ask(verb, name, lambda place: request(Bucket=place["Bucket"], **page))  # noqa: B023
             yield answer
             if not answer.get("IsTruncated"):
                 return

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 CHUNK = 1 << 20
+SEAL = "digests.json"  # the digests of the other files of a folder that is whole or absent, by name
 
 
 def canonical_json(value: Any) -> str:

@@ -3,21 +3,23 @@
     files/<sha256>    the bytes of a file
     manifest.json     {"files": {NAME: SHA-256}}
 
-Bytes are there before the manifest that names them, so a reader finds a set of files that were here at one time,
-whatever dies on the way. What the folder is for goes on where the bucket is away; that is said.
+Bytes are there before the manifest that names them, whatever dies on the way. A folder with a seal (the digests of its
+files) is there whole or not at all; of such folders side by side, as the states of a training are, one stays there at
+any time. What the folder is for goes on where the bucket is away; that is said.
 """
 
 import hashlib
 import json
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from components.errors import UserError
+from components.errors import TryAgain, UserError
+from components.storage import atomic
 from components.storage.bucket import Bucket, Patience
-from components.storage.digests import file_digest, walk_files
+from components.storage.digests import SEAL, file_digest, walk_files
 from components.storage.receiving import Missing, receive_files, refuse_names
 from components.storage.s3 import Damaged
 from components.storage.sending import send_files
@@ -56,30 +58,47 @@ class Mirror:
         self.bucket, self.folder = Bucket(url, PATIENCE), folder
         self.sent: dict[str, tuple[Mark, str]] = {}  # what a file was like when it was sent, and its digest
         self.seen: dict[str, Mark] = {}  # what a file was like at the last look
-        self.kept: dict[str, str] = {}  # SHA-256 by name, as the manifest has it
+        self.told: dict[str, str] = {}  # SHA-256 by name, as the manifest has it
+        self.kept: dict[str, str] = {}  # the same, but for what is damaged in the bucket
         self.blobs: set[str] = set()  # what this process has sent or fetched; others' are let alone
-        self.away = False
+        self.away = self.late = False
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._look, name="mirror", daemon=True)
 
     def pull(self) -> None:
-        """Fetch the files that are not here; damaged ones are said and all begins anew."""
+        """Fetch the files that are not here; damaged ones are said, and sealed folders that lack one left out."""
+        files = self._manifest()
+        wanted = {name: digest for name, digest in files.items() if not (self.folder / name).exists()}
+        lost = {name for name, digest in wanted.items() if not self._fetched(name, digest)}
+        torn = {folder_of(name) for name in lost} & {folder_of(name) for name in files if is_seal(name)}
+        for folder in torn:
+            atomic.remove(self.folder / folder)
+        self.told = files
+        self.kept = {name: digest for name, digest in files.items() if name not in lost and folder_of(name) not in torn}
+        self.blobs |= set(self.kept.values())
+        if come := wanted.keys() & self.kept.keys():
+            print(f"goes on with what is kept in {self.bucket.url}: {len(come)} files", file=sys.stderr)
+
+    def _manifest(self) -> dict[str, str]:
+        """The digests that the manifest names; none where it is absent or, which is said, damaged."""
         there = self.bucket.read(MANIFEST)
-        if there is None:
-            return
         try:
-            files = {str(name): str(digest) for name, digest in json.loads(there[0])["files"].items()}
-            refuse_names(list(files), str(self.bucket.url))
-            wanted = {name: digest for name, digest in files.items() if not (self.folder / name).exists()}
-            for name, digest in wanted.items():  # two files may have the same bytes
-                receive_files(self.bucket, {f"files/{digest}": self.folder / name}, {f"files/{digest}": digest})
-        except (Missing, Damaged, ValueError, KeyError, TypeError, AttributeError) as error:
+            files = json.loads(there[0])["files"] if there else {}
+            found = {str(name): str(digest) for name, digest in files.items()}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             print(f"warning: the state in {self.bucket.url} cannot be used: {error}", file=sys.stderr)
-            return
-        self.blobs |= set(files.values())
-        self.kept = files
-        if wanted:
-            print(f"goes on with what is kept in {self.bucket.url}: {len(wanted)} files", file=sys.stderr)
+            return {}
+        refuse_names(list(found), str(self.bucket.url))
+        return found
+
+    def _fetched(self, name: str, digest: str) -> bool:
+        """Fetch a file, one by one as two may have the same bytes; False, which is said, where that cannot be done."""
+        try:
+            receive_files(self.bucket, {f"files/{digest}": self.folder / name}, {f"files/{digest}": digest})
+            return True
+        except (Missing, Damaged) as error:
+            print(f"warning: {name} in {self.bucket.url} cannot be used: {error}", file=sys.stderr)
+            return False
 
     def begin(self) -> None:
         """Look after the folder in the background."""
@@ -87,34 +106,49 @@ class Mirror:
 
     def end(self) -> None:
         """Take a last look, within the time that a terminated process has."""
-        self._stop()
-        if not self._thread.is_alive():
-            self._try(final=True)
+        try:
+            self._stop()
+        except TryAgain as error:
+            print(f"warning: the last state is not kept in {self.bucket.url}: {error.cause}", file=sys.stderr)
+            return
+        self._try(final=True)
 
     def forget(self) -> None:
         """Remove everything from the bucket: the work is done."""
-        self._stop()
         try:
+            self._stop()
             self.bucket.remove([MANIFEST])
             self.bucket.remove([one.name for one in self.bucket.objects()])
+            self._give_up("")
         except UserError as error:
             print(f"warning: finished state stays in {self.bucket.url}: {error.cause}", file=sys.stderr)
 
     def push(self, final: bool = False) -> None:
-        """Send what has changed, then the manifest, then remove what it names no more."""
-        now: dict[str, str] = {}
-        for path in walk_files(self.folder):
-            name = path.relative_to(self.folder).as_posix()
-            if not any(part.startswith(".") for part in name.split("/")) and (digest := self._sent(path, name, final)):
-                now[name] = digest
-        if now == self.kept:
-            return
-        text = json.dumps({"files": now}, sort_keys=True, indent=1) + "\n"
-        self.bucket.write(MANIFEST, text.encode())
-        self.kept = now
-        unneeded = self.blobs - set(now.values())
+        """Send what has changed, then the manifest, then remove what neither it nor the folder needs any more."""
+        names = [path.relative_to(self.folder).as_posix() for path in walk_files(self.folder)]
+        shown = [name for name in names if not any(part.startswith(".") for part in name.split("/"))]
+        sent = {name: self._sent(self.folder / name, name, final) for name in reversed(shown)}  # newest states first
+        now = merged(self.kept, sent, self._whole(sent))
+        if now != self.told:
+            text = json.dumps({"files": now}, sort_keys=True, indent=1) + "\n"
+            self.bucket.write(MANIFEST, text.encode())
+        self.told = self.kept = now
+        unneeded = self.blobs - {*now.values(), *sent.values()}
         self.bucket.remove([f"files/{digest}" for digest in sorted(unneeded)])
         self.blobs -= unneeded
+
+    def _whole(self, sent: Mapping[str, str]) -> set[str]:
+        """The sealed folders of which every file has been sent as its seal tells."""
+        seals = {name: self._told(name) for name, digest in sent.items() if digest and is_seal(name)}
+        return {folder_of(name) for name, told in seals.items()
+                if told and all(sent.get(name.removesuffix(SEAL) + one) == digest for one, digest in told.items())}
+
+    def _told(self, seal: str) -> dict[str, str]:
+        """The digests that a seal tells; none where it is damaged or went meanwhile."""
+        try:
+            return dict(json.loads((self.folder / seal).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return {}
 
     def _sent(self, path: Path, name: str, final: bool) -> str:
         """The digest of a file as the bucket has it, sent now if need be; empty where it is not fit to be kept yet."""
@@ -126,8 +160,8 @@ class Mirror:
                 settled = final or stat.st_size <= SMALL or self.seen.get(name) == mark
                 self.seen[name] = mark
                 if not settled:
-                    return self.kept.get(name, "")
-                digest = self._send_small(path.read_bytes()) if stat.st_size <= SMALL else self._send_large(path)
+                    return ""
+                digest = self._send_small(path.read_bytes()) if stat.st_size <= SMALL else self._send_large(path, name)
                 self.sent[name] = mark, digest
             return digest
         except FileNotFoundError:  # an older state went while we looked
@@ -140,12 +174,25 @@ class Mirror:
             self.blobs.add(digest)
         return digest
 
-    def _send_large(self, path: Path) -> str:
+    def _send_large(self, path: Path, name: str) -> str:
         digest = file_digest(path)
         if digest not in self.blobs:
-            send_files(self.bucket, {f"files/{digest}": path})
+            try:
+                send_files(self.bucket, {f"files/{digest}": path})
+            except FileNotFoundError:
+                self._give_up(f"files/{digest}")
+                if not self.late:
+                    print(f"warning: {name} was replaced before all of it had been sent to {self.bucket.url}; an older "
+                          "state stays there: raise runtime.checkpoint_seconds", file=sys.stderr)
+                self.late = True
+                raise
             self.blobs.add(digest)
         return digest
+
+    def _give_up(self, below: str) -> None:
+        """Let the server forget what was begun below a name and has not become an object."""
+        for name, upload, _ in self.bucket.begun(below):
+            self.bucket.give_up(name, upload)
 
     def _look(self) -> None:
         while not self._ended.wait(SECONDS):
@@ -167,10 +214,41 @@ class Mirror:
         self.away = False
 
     def _stop(self) -> None:
-        """End the thread; what it is sending is ended too, or done by the last look."""
+        """End the thread; what it is sending is for the last look to end. TryAgain where a request takes too long."""
         self.bucket.patience = LAST_PATIENCE
         self._ended.set()
         self.bucket.stopped.set()
         if self._thread.ident is not None:
             self._thread.join(JOIN_SECONDS)
+        if self._thread.is_alive():
+            raise TryAgain(f"a request did not end within {JOIN_SECONDS:.0f} s", "")
         self.bucket.stopped.clear()
+
+
+def merged(kept: Mapping[str, str], sent: Mapping[str, str], whole: set[str]) -> dict[str, str]:
+    """What is to be kept next, digests by name, after a look at what is there.
+
+    kept: by now. sent: all that is there, with an empty digest where it is not fit to be kept yet. whole: its sealed
+    folders that can be kept. Sealed folders of which that cannot be said, or that went, stay as they were kept while
+    none beside them is whole.
+    """
+    torn = {folder_of(name) for name in (*kept, *sent) if is_seal(name)} - whole
+    replaced = {folder_of(folder) for folder in whole}
+    stay = {name: digest for name, digest in kept.items()
+            if (folder := folder_of(name)) in torn and folder_of(folder) not in replaced}
+    now = {name: digest or kept.get(name, "") for name, digest in sent.items() if folder_of(name) not in torn}
+    return stay | {name: digest for name, digest in now.items() if digest}
+
+
+def folder_of(name: str) -> str:
+    """The folder that a file or folder lies in.
+
+    >>> folder_of("state-1/counters.json"), folder_of("state-1")
+    ('state-1', '')
+    """
+    return name.rpartition("/")[0]
+
+
+def is_seal(name: str) -> bool:
+    """Whether a file is the seal of a folder."""
+    return name.rpartition("/")[2] == SEAL

@@ -27,7 +27,9 @@ def parallel(bucket: Bucket, work: Callable[[T], R], items: Iterable[T]) -> Iter
             for future in as_completed(futures):
                 yield future.result()
         except BaseException:
+            given_up = bucket.stopped.is_set()  # by who ends everything
             bucket.stopped.set()
             pool.shutdown(cancel_futures=True)
-            bucket.stopped.clear()
+            if not given_up:
+                bucket.stopped.clear()
             raise

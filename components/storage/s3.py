@@ -102,7 +102,7 @@ def failures() -> tuple[type[Exception], ...]:
 
 
 def explained(error: Exception, verb: str, place: str, endpoint: str) -> UserError:
-    """An error of a request to read, write, list or remove a place; TryAgain where it may pass."""
+    """An error of a request to do something (a verb of RIGHTS) to a place; TryAgain where it may pass."""
     from botocore import exceptions as known
     from botocore.parsers import ResponseParserError
 
@@ -143,17 +143,20 @@ def answered(response: dict[str, Any], verb: str, place: str, endpoint: str) -> 
     if code in ELSEWHERE:
         region = told.get("Region") or facts.get("HTTPHeaders", {}).get("x-amz-bucket-region", "")
         return Refused(code, f"{bucket} is in another region", f"set AWS_REGION={region or 'to the one of the bucket'}")
-    if code == "NoSuchBucket" or (verb, status) == ("list", 404):
+    if code == "NoSuchBucket" or (status == 404 and verb in ("list", "list uploads of")):
         return Refused("NoSuchBucket", f"{bucket} does not exist at {endpoint}",
                        f"create it (aws s3 mb {SCHEME}{Url.parse(place).bucket}), or correct its name or {variable()}")
     if status == 403:
         return Refused(code, f"these credentials may not {verb} {place} ({code})",
-                       f"let them: s3:{RIGHTS[verb]} on {bucket}; if the object exists, s3:ListBucket too")
+                       f"let them: s3:{RIGHTS[verb]} on {bucket}" + (
+                           "; without s3:ListBucket, an object that is not there is refused too" * (verb == "read")))
     return Refused(code or str(status), f"{endpoint} answers {code or status}, to {verb} {place}: "
                    f"{told.get('Message', '')}".rstrip(": "), "check the name")
 
 
-RIGHTS = {"read": "GetObject", "write": "PutObject", "list": "ListBucket", "remove": "DeleteObject"}
+RIGHTS = {"read": "GetObject", "write": "PutObject", "list": "ListBucket", "remove": "DeleteObject",
+          "list uploads of": "ListBucketMultipartUploads", "list pieces of": "ListMultipartUploadParts",
+          "give up": "AbortMultipartUpload"}
 
 
 def variable() -> str:

@@ -1,4 +1,4 @@
-"""Files and folders into a bucket: large ones in pieces, going on where an interrupted attempt stopped.
+"""Files into a bucket: large ones in pieces, going on where an interrupted attempt stopped.
 
 What the server has got is compared piece by piece, so a restart needs no memory of its own: it asks which pieces have
 arrived and whether they are those of this file.
@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from components.errors import TryAgain, UserError
-from components.storage import receipts
 from components.storage.bucket import Bucket
-from components.storage.digests import file_digest, walk_files
+from components.storage.digests import file_digest
 from components.storage.objects import Piece, checksum
-from components.storage.parallel import Show, parallel, quiet
+from components.storage.parallel import parallel
 from components.storage.s3 import Refused
 
 PIECE = 16 << 20  # bytes
@@ -47,19 +46,7 @@ class Sending:
             return stream.read(self.piece)
 
 
-def send_folder(bucket: Bucket, folder: Path, name: str, show: Show = quiet, piece: int = PIECE) -> None:
-    """Put every file of a folder below a name, its receipt last; those that are there already are left as they are."""
-    names = {path: path.relative_to(folder).as_posix() for path in walk_files(folder)}
-    for one in names.values():
-        if not one.isprintable():
-            raise UserError(f"{folder} holds a file {one!r}, which no object can be called", "rename it")
-    files = {f"{name}/{one}": path for path, one in names.items()}
-    receipt = {one: path for one, path in files.items() if one == f"{name}/{receipts.NAME}"}
-    send_files(bucket, {one: path for one, path in files.items() if one not in receipt}, show, piece)
-    send_files(bucket, receipt)
-
-
-def send_files(bucket: Bucket, files: Mapping[str, Path], show: Show = quiet, piece: int = PIECE) -> None:
+def send_files(bucket: Bucket, files: Mapping[str, Path], piece: int = PIECE) -> None:
     """Put files into objects, by name, and make sure that the server has got all bytes.
 
     Uploads of these objects that nobody has gone on with for a day are given up.
@@ -70,10 +57,10 @@ def send_files(bucket: Bucket, files: Mapping[str, Path], show: Show = quiet, pi
     plans = [one for one in parallel(bucket, begin, files.items()) if one is not None]
     jobs = [(plan, number) for plan in plans for number in plan.missing]
 
-    def send(job: tuple[Sending, int]) -> int:
-        return send_piece(bucket, *job)
+    def send(job: tuple[Sending, int]) -> None:
+        send_piece(bucket, *job)
 
-    for _ in show(parallel(bucket, send, jobs), len(jobs), f"send to {bucket.url}"):
+    for _ in parallel(bucket, send, jobs):
         pass
     for plan in plans:
         if plan.upload:
@@ -121,14 +108,14 @@ def belongs(plan: Sending, one: Piece) -> bool:
         or one.etag == hashlib.md5(content, usedforsecurity=False).hexdigest())
 
 
-def send_piece(bucket: Bucket, plan: Sending, number: int) -> int:
-    """Send a piece, or a small file at once; its bytes."""
+def send_piece(bucket: Bucket, plan: Sending, number: int) -> None:
+    """Send a piece, or a small file at once."""
     content = plan.content(number)
     if not plan.upload:
         if hashlib.sha256(content).hexdigest() != plan.sha256:
             raise changed(plan)
         bucket.write(plan.name, content)
-        return len(content)
+        return
     plan.sums[number] = checksum(content)
     try:
         plan.sent[number] = bucket.send(plan.name, plan.upload, number, content)
@@ -136,7 +123,6 @@ def send_piece(bucket: Bucket, plan: Sending, number: int) -> int:
         if error.code != "NoSuchUpload":
             raise
         plan.sent[number] = Piece(number, 0, "")  # another process has ended the same upload; `finish` looks at it
-    return len(content)
 
 
 def finish(bucket: Bucket, plan: Sending) -> None:

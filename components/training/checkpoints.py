@@ -11,7 +11,7 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 
 from components.storage import atomic
-from components.storage.digests import file_digest
+from components.storage.digests import SEAL, file_digest
 from components.training.state import State
 
 KEPT = 2
@@ -69,19 +69,23 @@ def sealed(target: Path) -> Iterator[Path]:
     with atomic.private([target]) as (private,):
         yield private
         digests = {path.name: file_digest(path) for path in private.iterdir()}
-        (private / "digests.json").write_text(json.dumps(digests), encoding="utf-8")
+        (private / SEAL).write_text(json.dumps(digests), encoding="utf-8")
         atomic.flush(private)
         atomic.move_into_place(private, target)
 
 
 def restore(folder: Path, state: State) -> bool:
-    """Take over the newest whole state of a folder; a damaged one is said and passed over."""
+    """Take over the newest whole state of a folder; a damaged one is said and removed.
+
+    It would count among the newest otherwise, and states that are saved from now on would give way to it.
+    """
     for saved in _newest_first(folder):
         if _whole(saved):
             counters = json.loads((saved / "counters.json").read_text(encoding="utf-8"))
             state.restore(load_file(saved / "tensors.safetensors"), counters)
             return True
-        print(f"warning: {saved} is damaged; going on from an older state", file=sys.stderr)
+        print(f"warning: {saved} is damaged and is removed; going on from an older state", file=sys.stderr)
+        atomic.remove(saved)
     return False
 
 
@@ -91,7 +95,7 @@ def _newest_first(folder: Path) -> list[Path]:
 
 def _whole(saved: Path) -> bool:
     try:
-        digests = json.loads((saved / "digests.json").read_text(encoding="utf-8"))
+        digests = json.loads((saved / SEAL).read_text(encoding="utf-8"))
         return bool(digests) and all(file_digest(saved / name) == value for name, value in digests.items())
     except (OSError, ValueError):
         return False

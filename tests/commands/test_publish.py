@@ -73,6 +73,24 @@ def test_a_project_publishes_lists_pulls_and_goes_back(here: Path, capsys: pytes
     assert registry.latest(Folder(here / "registry")).previous == second
 
 
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"name": "one"}', '{"name": 1, "architecture": 2, "tasks": 3}',
+                                     '{"name": "a", "architecture": {"name": "b"}, "tasks": [], "parameters": "many"}'])
+def test_a_damaged_model_is_listed_as_such_beside_the_others(content: str, here: Path,
+                                                             capsys: pytest.CaptureFixture[str]) -> None:
+    first = receipts.digest(here / "models/distilled")
+    run(capsys, "publish")
+    second = put_here("two", first)
+    run(capsys, "publish")
+    head = Path("registry/models") / first / "model/model.json"
+    head.write_text(content)
+    assert main(["pull-model", "--list"]) == 0
+    said = capsys.readouterr()
+    assert f"{second[:12]}  latest    two (resnet18)  300  model, export" in said.out
+    assert f"{first[:12]}  previous  damaged              model, export" in said.out
+    assert said.err.count("\n") == 1 and f"warning: {head} is damaged; publish that model again" in said.err
+    assert [one["damaged"] for one in listing(capsys)] == [False, True]
+
+
 def test_the_registry_is_that_of_params_yaml_or_of_the_option(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "params.yaml").write_text("promote: {registry: shelf}\n")
     run(capsys, "publish")

@@ -1,10 +1,13 @@
 """What is written into a folder is found again on another machine, and a bucket that is away stops nothing."""
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import object_store
@@ -19,7 +22,7 @@ from components.errors import TryAgain, UserError
 from components.storage import mirror as module
 from components.storage.bucket import Bucket, Patience
 from components.storage.digests import tree_digests
-from components.storage.mirror import Mirror, mirrored
+from components.storage.mirror import Mirror, merged, mirrored
 
 
 @pytest.fixture(autouse=True)
@@ -92,6 +95,207 @@ def test_a_large_file_is_sent_when_it_has_stopped_to_grow(bucket_url: str, tmp_p
     (ours / "large").write_bytes(b"x" * 500)
     kept.push(final=True)
     assert restored(bucket_url, tmp_path / "last") == tree_digests(ours)
+
+
+def write_states(folder: Path, *numbers: int, content: bytes = b"") -> None:
+    """Sealed folders, in place of those that are there: a large file and a small one each."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for number in numbers:
+        state = write(folder / f"state-{number}", "counters", word=content.decode() or str(number))
+        (state / "tensors").write_bytes((content or bytes([number])) * 5000)
+        (state / "digests.json").write_text(json.dumps(tree_digests(state)))
+
+
+def whole_states(url: str, folder: Path) -> set[str]:
+    """The states that another machine finds, each of which must be whole."""
+    restored(url, folder)
+    for state in folder.glob("*"):
+        told = json.loads((state / "digests.json").read_text())
+        assert {name: digest for name, digest in tree_digests(state).items() if name != "digests.json"} == told
+    return {state.name for state in folder.glob("*")}
+
+
+@pytest.fixture
+def there(bucket_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], set[str]]:
+    """Tells which whole states lie in the bucket; files of more than 1000 bytes are large."""
+    monkeypatch.setattr(module, "SMALL", 1000)
+    return lambda: whole_states(bucket_url, tmp_path / f"theirs-{len(list(tmp_path.iterdir()))}")
+
+
+def test_the_last_whole_state_stays_until_a_newer_one_has_arrived(
+        bucket_url: str, tmp_path: Path, there: Callable[[], set[str]], monkeypatch: pytest.MonkeyPatch,
+        capfd: pytest.CaptureFixture[str]) -> None:
+    """Two states come and both older ones go between two looks, and then again while a large file is being sent."""
+    ours, kept, work = tmp_path / "ours", Mirror(bucket_url, tmp_path / "ours"), module.send_files
+    write_states(ours, 1, 2)
+    kept.push()
+    assert there() == set(), "the large files may be growing yet"
+    kept.push()
+    assert there() == {"state-1", "state-2"}
+    write_states(ours, 3, 4)
+    kept.push()
+    assert there() == {"state-1", "state-2"}
+    monkeypatch.setattr(module, "send_files", lambda bucket, files: (write_states(ours, 5, 6), work(bucket, files)))
+    kept.push()
+    assert there() == {"state-1", "state-2"}
+    said = capfd.readouterr().err
+    assert said.count("state-4/tensors was replaced before all of it had been sent") == 1
+    assert "raise runtime.checkpoint_seconds" in said
+    monkeypatch.setattr(module, "send_files", work)
+    kept.push()
+    kept.push()
+    assert there() == {"state-5", "state-6"}
+    assert {one.name for one in Bucket(bucket_url).objects()} == {"manifest.json", *(
+        f"files/{digest}" for digest in tree_digests(ours).values())}
+
+
+def test_states_that_never_arrive_leave_nothing_behind(bucket_url: str, tmp_path: Path,
+                                                       there: Callable[[], set[str]]) -> None:
+    ours, kept = tmp_path / "ours", Mirror(bucket_url, tmp_path / "ours")
+    write_states(ours, 1)
+    kept.push(final=True)
+    before = Bucket(bucket_url).objects()
+    for number in range(2, 6):
+        write_states(ours, number)
+        kept.push()
+    assert there() == {"state-1"} and len(Bucket(bucket_url).objects()) == len(before) + 2, "those of state-5 wait"
+    kept.push(final=True)
+    assert there() == {"state-5"} and len(Bucket(bucket_url).objects()) == len(before)
+
+
+def test_an_upload_whose_file_went_is_given_up(bucket_url: str, tmp_path: Path, there: Callable[[], set[str]],
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    from components.storage import sending
+
+    ours, kept, work, begun = tmp_path / "ours", Mirror(bucket_url, tmp_path / "ours"), sending.send_piece, []
+    write_states(ours, 1)
+
+    def replaced(bucket: Bucket, plan: sending.Sending, number: int) -> None:
+        work(bucket, plan, number)
+        if plan.upload and number == 1:
+            begun.append(plan.upload)
+            write_states(ours, 2)
+
+    monkeypatch.setattr("components.storage.parallel.CONNECTIONS", 1)
+    monkeypatch.setattr(sending.send_files, "__defaults__", (1024,))
+    monkeypatch.setattr(sending, "send_piece", replaced)
+    kept.push(final=True)
+    assert begun and Bucket(bucket_url).begun() == [] and there() == set()
+
+
+def test_a_state_of_the_same_name_and_other_bytes_is_never_mixed_with_the_one_that_is_kept(
+        bucket_url: str, tmp_path: Path, there: Callable[[], set[str]]) -> None:
+    ours, kept = tmp_path / "ours", Mirror(bucket_url, tmp_path / "ours")
+    write_states(ours, 1, content=b"a")
+    kept.push(final=True)
+    write_states(ours, 1, content=b"b")
+    kept.push()
+    assert there() == {"state-1"}
+    restored(bucket_url, tmp_path / "before")
+    assert (tmp_path / "before/state-1/tensors").read_bytes() == b"a" * 5000
+    kept.push()
+    assert restored(bucket_url, tmp_path / "after") == tree_digests(ours)
+
+
+def test_a_state_that_is_damaged_here_does_not_replace_a_whole_one(bucket_url: str, tmp_path: Path,
+                                                                   there: Callable[[], set[str]]) -> None:
+    ours, kept = tmp_path / "ours", Mirror(bucket_url, tmp_path / "ours")
+    write_states(ours, 1)
+    kept.push(final=True)
+    write_states(ours, 2)
+    (ours / "state-2/tensors").write_bytes(b"other")
+    kept.push(final=True)
+    assert there() == {"state-1"}
+
+
+def test_of_states_one_stays_whatever_of_them_is_seen_while_others_are_removed() -> None:
+    """Whole here: none of the state that is being removed, whose seal may be gone first, nor of one not yet sent."""
+    kept = {"s1/digests.json": "a", "s1/tensors": "b", "note": "c", "below/s1/digests.json": "d", "gone": "e"}
+    for sent in ({"s1/tensors": "b"}, {"s1/digests.json": "a"}, {"s2/digests.json": "x", "s2/tensors": ""}, {}):
+        now = merged(kept, {**sent, "note": "n", "large": ""}, set())
+        assert now == {name: digest for name, digest in {**kept, "note": "n"}.items() if name != "gone"}
+    assert merged(kept, {"s2/digests.json": "x", "s2/tensors": "y", "note": ""}, {"s2"}) == {
+        "s2/digests.json": "x", "s2/tensors": "y", "note": "c", "below/s1/digests.json": "d"}
+
+
+def test_of_states_of_which_one_is_damaged_in_the_bucket_the_other_comes(
+        bucket_url: str, tmp_path: Path, there: Callable[[], set[str]], capfd: pytest.CaptureFixture[str]) -> None:
+    write_states(tmp_path / "ours", 1, 2)
+    Mirror(bucket_url, tmp_path / "ours").push(final=True)
+    digests = tree_digests(tmp_path / "ours")
+    Bucket(bucket_url).write(f"files/{digests['state-2/tensors']}", b"other")
+    assert there() == {"state-1"}
+    assert "state-2/tensors in s3://" in (said := capfd.readouterr().err) and "3 files" in said
+    again = Mirror(bucket_url, tmp_path / "again")
+    again.pull()
+    again.push(final=True)
+    capfd.readouterr()
+    assert there() == {"state-1"} and "cannot be used" not in capfd.readouterr().err
+
+
+def test_finished_work_leaves_no_unfinished_upload(bucket_url: str, tmp_path: Path) -> None:
+    others = Bucket(f"{bucket_url}/key2")
+    other = others.begin("files/x", "0" * 64)
+    with mirrored(f"{bucket_url}/key", tmp_path / "ours"):
+        bucket = Bucket(f"{bucket_url}/key")
+        bucket.send("files/x", bucket.begin("files/x", "0" * 64), 1, b"x" * 5000)
+    assert bucket.begun() == [] and [upload for _, upload, _ in others.begun()] == [other]
+
+
+@pytest.mark.parametrize(("error", "said"), [(KeyboardInterrupt, "the last state is not kept"),
+                                             (None, "finished state stays")])
+def test_a_request_that_does_not_end_is_told(error: type[BaseException] | None, said: str, bucket_url: str,
+                                             tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                             capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(module, "JOIN_SECONDS", 0.2)
+    begun, go_on = threading.Event(), threading.Event()
+    work = Mirror._send_small
+
+    def slow(mirror: Mirror, content: bytes) -> str:
+        begun.set()
+        go_on.wait(20)
+        return work(mirror, content)
+
+    monkeypatch.setattr(Mirror, "_send_small", slow)
+    write(tmp_path / "ours", "a")
+    context = mirrored(bucket_url, tmp_path / "ours")
+    context.__enter__()
+    assert begun.wait(20)
+    context.__exit__(error, error and error(), None)
+    go_on.set()
+    for thread in threading.enumerate():
+        if thread.name == "mirror":
+            thread.join(20)
+    assert f"warning: {said} in {bucket_url}: a request did not end within 0 s" in capfd.readouterr().err
+    assert Bucket(bucket_url).objects() == [], "the thread begins no other request"
+
+
+def test_what_is_being_sent_ends_between_two_pieces_when_the_last_look_is_due(
+        bucket_url: str, tmp_path: Path, there: Callable[[], set[str]], monkeypatch: pytest.MonkeyPatch,
+        capfd: pytest.CaptureFixture[str]) -> None:
+    from components.storage import sending
+
+    ours, work, sent = tmp_path / "ours", sending.send_piece, []
+    first = threading.Event()
+    write_states(ours, 1)
+
+    def slow(bucket: Bucket, plan: sending.Sending, number: int) -> None:
+        if number == 2 and not first.is_set():
+            first.set()
+            until(bucket.stopped.is_set)
+        work(bucket, plan, number)
+        sent.append(plan.sha256[:4] + str(number))
+
+    monkeypatch.setattr("components.storage.parallel.CONNECTIONS", 1)
+    monkeypatch.setattr(sending.send_files, "__defaults__", (1024,))
+    monkeypatch.setattr(sending, "send_piece", slow)
+    with pytest.raises(KeyboardInterrupt), mirrored(bucket_url, ours):
+        assert first.wait(20)
+        write_states(ours, 1, 2)
+        raise KeyboardInterrupt
+    assert there() == {"state-1", "state-2"} and "warning" not in capfd.readouterr().err
+    assert len(sent) == len(set(sent)) == 10, "what has arrived is not sent again"
+    assert sent[1][:4] != sent[0][:4] == sent[-1][:4], "the newest state comes first"
 
 
 def test_a_file_that_was_not_sent_for_failure_is_sent_later(s3_server: str, bucket_url: str, tmp_path: Path,

@@ -214,6 +214,45 @@ def test_a_refusal_is_told_at_once_with_its_remedy(status: int, code: str, said:
     assert len(seen) <= 2 and "secret-canary-9" not in "".join(seen) + caught.value.cause + caught.value.remedy
 
 
+ASKING: dict[str, tuple[str, Callable[[Bucket], object]]] = {
+    "GetObject": ("read s3://box/x", lambda bucket: bucket.read("x")),
+    "PutObject": ("write s3://box/x", lambda bucket: bucket.begin("x", "")),
+    "ListBucket": ("list s3://box", lambda bucket: bucket.objects()),
+    "DeleteObject": ("remove s3://box/x", lambda bucket: bucket.remove(["x"])),
+    "ListBucketMultipartUploads": ("list uploads of s3://box", lambda bucket: bucket.begun()),
+    "ListMultipartUploadParts": ("list pieces of s3://box/x", lambda bucket: bucket.pieces("x", "1")),
+    "AbortMultipartUpload": ("give up s3://box/x", lambda bucket: bucket.give_up("x", "1")),
+}
+
+
+@pytest.mark.parametrize("right", list(ASKING))
+def test_the_right_that_is_missing_is_named(right: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    said, ask = ASKING[right]
+    with answering(403, "AccessDenied") as (endpoint, _):
+        object_store.use(monkeypatch, endpoint)
+        with pytest.raises(Refused) as caught:
+            ask(Bucket("s3://box"))
+    assert caught.value.cause == f"these credentials may not {said} (AccessDenied)"
+    assert f"s3:{right} on bucket box" in caught.value.remedy
+    assert ("an object that is not there" in caught.value.remedy) == (right == "GetObject")
+
+
+def test_an_upload_that_is_not_there_is_told_from_a_bucket_that_is_not(s3_server: str, bucket_url: str) -> None:
+    assert Bucket(bucket_url).pieces("x", "never begun") == []
+    for ask in (lambda bucket: bucket.objects(), lambda bucket: bucket.begun(), lambda bucket: bucket.begin("x", "")):
+        with pytest.raises(Refused, match="bucket nobodys does not exist"):
+            ask(Bucket("s3://nobodys"))
+
+
+def test_nothing_is_asked_for_any_more_when_the_work_is_given_up(bucket_url: str) -> None:
+    bucket = Bucket(bucket_url)
+    bucket.stopped.set()
+    with pytest.raises(TryAgain, match=f"{bucket_url}/x was given up"):
+        bucket.write("x", b"")
+    bucket.stopped.clear()
+    assert bucket.objects() == []
+
+
 @pytest.mark.parametrize(("status", "code"), [(503, "SlowDown"), (500, "InternalError"), (502, ""), (429, "")])
 def test_what_may_pass_is_tried_again_and_then_ends_with_75(status: int, code: str,
                                                             monkeypatch: pytest.MonkeyPatch) -> None:

@@ -175,6 +175,26 @@ def test_fp16_is_for_gpus():
     assert "bf16" in raised.value.remedy
 
 
+def test_damaged_states_of_later_steps_are_said_and_removed_and_do_not_crowd_out_new_ones(dataset, tmp_path, capfd):
+    from components.training import checkpoints
+    from components.training.goals import fresh_state
+
+    state, _ = fresh_state(goal(dataset), dataset, dataset.rows("train"), CPU)
+    for step in (1, 8, 9):
+        state.step = step
+        checkpoints.save(tmp_path / f"{step}", state)
+        next((tmp_path / f"{step}").iterdir()).rename(tmp_path / f"state-{step:09d}-00000")
+    (tmp_path / "state-000000008-00000/tensors.safetensors").write_bytes(b"torn")
+    (tmp_path / "state-000000009-00000/digests.json").unlink()
+    assert checkpoints.restore(tmp_path, state) and state.step == 1
+    assert capfd.readouterr().err.count("is damaged and is removed") == 2
+    for step in (2, 8):
+        state.step = step
+        checkpoints.save(tmp_path, state)
+        assert checkpoints.restore(tmp_path, state) and state.step == step
+    assert sorted(path.name for path in tmp_path.glob("state-*")) == ["state-000000002-00000", "state-000000008-00000"]
+
+
 def test_the_scale_of_gradients_outlives_a_restart(dataset, tmp_path):
     from components.training import checkpoints
     from components.training.goals import fresh_state
