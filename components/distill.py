@@ -17,6 +17,11 @@ from components.surroundings import surroundings, write_fitted
 from components.training.settings import Recipe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
     from components.data.dataset import Dataset
     from components.losses.objective import Objective
     from components.losses.ranks import Ranks
@@ -72,13 +77,15 @@ def distill(settings: Distill, /, *, dataset: Input, probabilities: Input, stude
             metrics: Output, curves: Output) -> None:
     """Train the student on a Dataset's images and the stored probabilities of teachers that beat the plain student."""
     from components.data.dataset import Dataset
+    from components.probabilities.sayings import shared_tasks
     from components.probabilities.store import Store
     from components.probabilities.voices import choose
     from components.storage.receipts import digest
     from components.training.fitting import fit
 
     samples, store = Dataset.open(dataset), Store.open(probabilities)
-    store.require({"dataset": digest(dataset), "tasks": [task.to_json() for task in samples.tasks]})
+    store.require({"dataset": digest(dataset)})
+    shared_tasks(samples.tasks, store)  # of the others the student learns from labels
     with deferred_termination() as stop, surroundings(settings.runtime, "distilled", stop) as around:
         choir = choose(store, samples, settings.teachers, figures_of(student, samples))
         fitted = fit(goal_of(settings, samples, store, around.ranks, choir), samples, around)
@@ -102,12 +109,10 @@ def goal_of(settings: Distill, samples: "Dataset", store: "Store", ranks: "Ranks
 
     choir: who of it is heard; None for all alike.
     """
-    from components.data.curriculum import curriculum_factor
     from components.probabilities.judging import Program
     from components.probabilities.origin import code_digest, generator_digest
     from components.probabilities.targets import Asked, read_targets
-    from components.probabilities.truth import true_probabilities
-    from components.training.goals import Goal, labelled_rows
+    from components.training.goals import Goal
 
     exact, stored = settings.match == "exact", len(store.views) - 1
     if exact:
@@ -116,11 +121,24 @@ def goal_of(settings: Distill, samples: "Dataset", store: "Store", ranks: "Ranks
     few = settings.loss in ("kd", "meal")
     asked = Asked(settings.shares()[0], settings.match, few, settings.coverage, choir)
     targets = read_targets(store, samples, asked)
-    rows, pace = samples.rows("train"), settings.curriculum
-    weighed = labelled_rows(samples, "train") if pace.missing is None else rows
-    factor = curriculum_factor(true_probabilities(store, samples), weighed, pace) if pace.thresholds else None
+    factor = factor_of(settings.curriculum, samples, targets) if settings.curriculum.thresholds else None
     return Goal("distilled", settings.student, objective_of(settings, samples, targets, ranks), settings.seed,
-                lambda epoch: 1 + (epoch % stored if exact else epoch), factor, rows)
+                lambda epoch: 1 + (epoch % stored if exact else epoch), factor, samples.rows("train"))
+
+
+def factor_of(pace: Curriculum, samples: "Dataset", targets: "Targets") -> "Callable[[int], NDArray[np.float32]]":
+    """What each sample counts in an epoch, by how probable its labels were to those who give the targets.
+
+    Samples without a label of a task that somebody is heard about keep their weight, or have `missing`.
+    """
+    from components.data.curriculum import curriculum_factor
+    from components.probabilities.truth import true_probabilities
+    from components.training.goals import labelled_rows
+
+    store, asked = targets.store, targets.asked
+    tasks = [task for task in samples.tasks if asked.voices(store, task.name)]
+    rows = labelled_rows(samples, "train", tasks) if pace.missing is None else samples.rows("train")
+    return curriculum_factor(true_probabilities(store, samples, tasks, asked.choir), rows, pace)
 
 
 def objective_of(settings: Distill, samples: "Dataset", targets: "Targets", ranks: "Ranks") -> "Objective":

@@ -68,7 +68,7 @@ def warnings(sayings: "Sayings", figures: dict[str, Any], tasks: Sequence[str]) 
         found.append("the models had learnt the labels of train (the store has no folds): findings in train are weak, "
                      "and ranked apart from the others")
     found += [f"task {task.name} has no labelled sample that the store covers"
-              for task in sayings.dataset.tasks if task.name not in figures and (not tasks or task.name in tasks)]
+              for task in sayings.tasks if task.name not in figures and (not tasks or task.name in tasks)]
     return found
 
 

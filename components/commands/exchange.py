@@ -75,7 +75,7 @@ def exported(options: argparse.Namespace, dataset: "Dataset", task: "Task", note
     from components.probabilities.sayings import open_both
     from components.storage.atomic import write_file
 
-    sayings = open_both(options.dataset, options.probabilities)
+    sayings = open_both(options.dataset, options.probabilities, tasks=[task.name])
     notes += sayings.notes
     wish = Wish(options.split, options.prefix, tuple(options.thresholds), tuple(options.weights))
     written = texts(sayings, task, wish, notes)

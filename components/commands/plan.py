@@ -92,7 +92,8 @@ def measured(options: argparse.Namespace, params: "Params", samples: "Dataset") 
         raise UserError("params.yaml names no teachers", "add one below teachers:")
     splits = {split: len(samples.rows(split)) for split in SPLITS}
     rates = dict.fromkeys(settings.teachers, options.rate) if options.rate else {}
-    subject = Subject(len(samples), samples.tasks, settings.teachers, settings.dtype, {}, splits, rates)
+    subject = Subject(len(samples), samples.tasks, settings.teachers, settings.dtype, {}, splits, rates,
+                      seed=settings.seed, mixed=settings.augment.mix.on)
     subject = folded(subject, settings, samples) if settings.folds > 1 else subject
     said: Said = from_store(options.probabilities, options.sample) if options.probabilities else {}
     if options.teachers is None:

@@ -69,7 +69,7 @@ def wished(options: argparse.Namespace, sayings: "Sayings") -> "Wish":
     from components.probabilities.auditing import chosen_tasks
     from components.probabilities.suggestions import Wish
 
-    tasks = tuple(chosen_tasks(sayings.dataset.tasks, options.task))
+    tasks = tuple(chosen_tasks(sayings, options.task))
     return Wish(tasks, options.count, options.by, options.split, options.labelled, options.diversity)
 
 

@@ -95,7 +95,7 @@ def measure_single(said: Floats, labels: Counts, top_k: int) -> Measured:
         "accuracy": accuracy(matrix),
         "balanced_accuracy": balanced_accuracy(matrix),
         f"top{top_k}_accuracy": top_k_accuracy(said, labels, top_k),
-        "f1_macro": float(exact_mean(classes.f1[classes.occurs])),
+        "f1_macro": f1_macro(classes),
         "log_loss": log_loss(said, labels),
         "ece": bins.ece,
     }
@@ -113,7 +113,7 @@ def measure_multi(said: Floats, labels: Floats, top_k: int) -> Measured:
     values = {
         "subset_accuracy": int((named == truth).all(axis=1).sum()) / len(truth),
         "f1_micro": 2 * hits / max(1, 2 * hits + wrong),
-        "f1_macro": exact_mean(classes.f1[classes.occurs]) if classes.occurs.any() else 0.0,
+        "f1_macro": f1_macro(classes),
         "mean_average_precision": mean_average_precision(said, truth),
         "log_loss": log_loss_multi(said, truth),
         "ece": bins.ece,
@@ -158,6 +158,11 @@ def per_class(matrix: Counts) -> PerClass:
 def per_label(tables: Counts) -> PerClass:
     """Precision, recall and F1 of every label of tables [C, 2, 2]."""
     return _rates(tables[:, 1, 1], tables[:, :, 1].sum(axis=1), tables[:, 1].sum(axis=1))
+
+
+def f1_macro(classes: PerClass) -> float:
+    """The mean F1 of the classes that occur, 0 where none does."""
+    return exact_mean(classes.f1[classes.occurs]) if classes.occurs.any() else 0.0
 
 
 def _rates(hits: Counts, said: Counts, support: Counts) -> PerClass:

@@ -38,7 +38,7 @@ class Part:
 
 def audit(sayings: Sayings, tasks: Sequence[str] = ()) -> list[Part]:
     """Judge every label of the named tasks, of all where none is named; UserError where no sample has a label."""
-    chosen = chosen_tasks(sayings.dataset.tasks, tasks)
+    chosen = chosen_tasks(sayings, tasks)
     parts = [part for task in chosen for judged, inside in sides(sayings, task) for part in judged_parts(
         sayings, task, judged, inside)]
     if not parts:
@@ -47,13 +47,15 @@ def audit(sayings: Sayings, tasks: Sequence[str] = ()) -> list[Part]:
     return parts
 
 
-def chosen_tasks(tasks: Sequence[Task], names: Sequence[str]) -> list[Task]:
-    """The named tasks in their own order, all where none is named; UserError for one that is not there."""
-    known = [task.name for task in tasks]
+def chosen_tasks(sayings: Sayings, names: Sequence[str]) -> list[Task]:
+    """The named tasks of which the store speaks, in their own order, all where none is named; UserError for others."""
+    known, spoken = ([task.name for task in tasks] for tasks in (sayings.dataset.tasks, sayings.tasks))
     for name in names:
         if name not in known:
-            raise UserError(f"there is no task {name}.{near(name, known)}", f"expected one of {', '.join(known)}")
-    return [task for task in tasks if not names or task.name in names]
+            raise UserError(f"there is no task {name}.{near(name, known)}", f"expected one of {', '.join(spoken)}")
+        if name not in spoken:
+            raise UserError(f"{sayings.store.path} says nothing of {name}", f"it speaks of {', '.join(spoken)}")
+    return [task for task in sayings.tasks if not names or task.name in names]
 
 
 def sides(sayings: Sayings, task: Task) -> Iterator[tuple[str, Rows]]:

@@ -66,7 +66,7 @@ def texts(sayings: Sayings, task: Task, wish: Wish, notes: list[str]) -> dict[st
         notes.append(f"{len(rows) - len(known)} samples have no label and are not in label.txt")
     found["label.txt"] = lines(paths[known], labels)
     if wish.thresholds or wish.weights:
-        probabilities = true_probabilities(sayings.store, dataset)[known]
+        probabilities = true_probabilities(sayings.store, dataset, [task])[known]
         sure = ~np.isnan(probabilities)
         weights = make(probabilities[sure], wish.thresholds, wish.weights)
         found["curriculum.txt"] = lines(paths[known[sure]], in_decimals(weights)[:, None])
@@ -128,7 +128,7 @@ def write_said(folder: Path, given: Given, said: Mapping[str, tuple[NDArray[np.i
     rows = np.sort(np.array(sorted(set.intersection(*(set(one.tolist()) for one, _ in said.values()))), np.int64))
     head = {"tasks": [given.task.to_json()], "sources": sorted(said), "views": [0], "seed": 0, "augmentation": None,
             "dataset": receipts.digest(dataset.path) if receipts.is_sealed(dataset.path) else None, "dtype": "float32",
-            "models": {name: value_digest(values.tolist()) for name, (_, values) in bounded(said).items()},
+            "models": {name: value_digest(values.tolist()) for name, (_, values) in ordered(said).items()},
             "coverage": {split: {"rows": int(np.isin(dataset.rows(split), rows).sum()), "of": len(dataset.rows(split))}
                          for split in SPLITS}}
     writer = StoreWriter(folder, head, dataset.ids[rows])
@@ -141,10 +141,9 @@ def write_said(folder: Path, given: Given, said: Mapping[str, tuple[NDArray[np.i
     writer.finish()
 
 
-def bounded(said: Mapping[str, tuple[NDArray[np.int64], Floats]]) -> dict[str, tuple[NDArray[np.int64], Floats]]:
-    """The same in the order of rows, with numbers that JSON can hold."""
-    return {name: (np.sort(rows), np.maximum(values[np.argsort(rows, kind="stable")], -6e4))
-            for name, (rows, values) in said.items()}
+def ordered(said: Mapping[str, tuple[NDArray[np.int64], Floats]]) -> dict[str, tuple[NDArray[np.int64], Floats]]:
+    """The same in the order of rows."""
+    return {name: (np.sort(rows), values[np.argsort(rows, kind="stable")]) for name, (rows, values) in said.items()}
 
 
 def weights_of(path: Path, given: Given, notes: list[str]) -> Floats:

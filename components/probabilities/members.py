@@ -15,7 +15,7 @@ from components.data.tasks import Task
 from components.errors import UserError, shown
 from components.probabilities.heads import HEAD
 from components.probabilities.naming import NOWHERE, rows_by_name
-from components.probabilities.sayings import refuse_other_tasks
+from components.probabilities.sayings import shared_tasks
 from components.probabilities.store import Store
 from components.probabilities.text_files import logarithms, numbers, refuse_repeats
 from components.storage.digests import file_digest
@@ -58,16 +58,16 @@ def read_members(paths: Sequence[Path], dataset: Dataset, task: Task, notes: lis
 
 
 def of_store(path: Path, dataset: Dataset) -> list[Member]:
-    """The sources of a store, as they judge untouched images."""
+    """The sources of a store, as they judge untouched images, each about the tasks of which the store speaks."""
     if not (path / HEAD).is_file():
         raise UserError(f"{path} is no store: it has no {HEAD}", "name a store, or a file of predictions")
     store = Store.open(path)
-    refuse_other_tasks(dataset, store)
+    shared = shared_tasks(dataset.tasks, store)
     places = store.rows_of(dataset.ids)
     inside, found = np.flatnonzero(places >= 0), []
     for source in store.sources:
         said = {}
-        for task in dataset.tasks:
+        for task in shared:
             said[task.name] = np.full((len(dataset), len(task.classes)), np.nan)
             column = np.zeros(len(inside), np.int64)
             said[task.name][inside] = store.one_view(source, task.name, places[inside], column)

@@ -26,7 +26,7 @@ class Subject:
 
     widths: of the embedding of each source, empty where none is kept. splits: rows by split. rates: views a second that
     each source judges, empty where not known. folds: copies of each source, 0 for none; learnt: rows that one of the
-    copies judges, all of them the others; by: what stays in one fold.
+    copies judges, all of them the others; by: what stays in one fold. seed, mixed: as the head will have them.
     """
 
     rows: int
@@ -39,6 +39,8 @@ class Subject:
     folds: int = 0
     learnt: int = 0
     by: tuple[str, ...] = ()
+    seed: int = 0
+    mixed: bool = False
 
     def judgements(self) -> int:
         """How often a source, or one of its copies, judges in each view."""
@@ -86,12 +88,12 @@ def predicted_bytes(subject: Subject, views: int, k: int) -> int:
 def stand_in(subject: Subject, views: int, k: int) -> dict[str, Any]:
     """A head as long as the real one."""
     copies = {source: [DIGEST] * subject.folds for source in subject.sources}
-    folds = {"folds": folds_head(subject.folds, 0, subject.by, copies)} if subject.folds else {}
+    folds = {"folds": folds_head(subject.folds, subject.seed, subject.by, copies)} if subject.folds else {}
     return begun_head(folds | {
-        "tasks": [task.to_json() for task in subject.tasks], "sources": list(subject.sources), "seed": 0,
+        "tasks": [task.to_json() for task in subject.tasks], "sources": list(subject.sources), "seed": subject.seed,
         "views": list(range(views + 1)), "dataset": DIGEST, "augmentation": DIGEST, "code": DIGEST,
         "generator": DIGEST, "k": k, "dtype": subject.dtype, "embedding": bool(subject.widths),
-        "mixed": False, "models": dict.fromkeys(subject.sources, DIGEST),
+        "mixed": subject.mixed, "models": dict.fromkeys(subject.sources, DIGEST),
         "coverage": {split: {"rows": rows, "of": rows} for split, rows in subject.splits.items()},
     }, subject.rows, DIGEST)
 

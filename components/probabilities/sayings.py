@@ -24,15 +24,17 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Sayings:
-    """A Dataset beside a store of the same tasks.
+    """A Dataset beside a store.
 
-    rows: the Dataset's rows that the store covers, ascending, int64 [n]; places: where the store holds them, int64 [n].
-    notes: what differs between the two, in words.
+    tasks: those of the Dataset of which the store speaks, or of them those that were asked for. rows: the Dataset's
+    rows that the store covers, ascending, int64 [n]; places: where the store holds them, int64 [n]. notes: what differs
+    between the two, in words.
     """
 
     dataset: Dataset
     store: Store
     sources: tuple[str, ...]
+    tasks: tuple[Task, ...]
     rows: Rows
     places: Rows
     notes: tuple[str, ...]
@@ -43,32 +45,45 @@ class Sayings:
         return bool(self.store.head.get("folds"))
 
 
-def beside(dataset: Dataset, store: Store, sources: Sequence[str] = ()) -> Sayings:
+def beside(dataset: Dataset, store: Store, sources: Sequence[str] = (), tasks: Sequence[str] = ()) -> Sayings:
     """Join a Dataset and a store by content; UserError where tasks or sources differ or no sample is covered.
 
-    sources: whose words count; all where none is named.
+    sources: whose words count; all where none is named. tasks: of the Dataset, those that are asked about; all where
+    none is named.
     """
     unknown = [name for name in sources if name not in store.sources]
     if unknown:
         raise UserError(f"{store.path} holds no source {unknown[0]}.{near(unknown[0], store.sources)}",
                         f"name some of {', '.join(store.sources)}")
-    refuse_other_tasks(dataset, store)
+    shared = shared_tasks(dataset.tasks, store, tasks)
     places = store.rows_of(dataset.ids)
     rows = np.flatnonzero(places >= 0)
     if not len(rows):
         raise UserError(f"{store.path} covers no sample of {dataset.path}",
                         "name the store that was made from this Dataset, or make it again: dvc repro teach")
     notes = list(differences(dataset, store, len(rows)))
-    return Sayings(dataset, store, tuple(sources) or tuple(store.sources), rows, places[rows], tuple(notes))
+    silent = [task.name for task in dataset.tasks if task not in shared and (not tasks or task.name in tasks)]
+    notes += [f"the store says nothing of {', '.join(silent)}"] * bool(silent)
+    return Sayings(dataset, store, tuple(sources) or tuple(store.sources), shared, rows, places[rows], tuple(notes))
 
 
-def refuse_other_tasks(dataset: Dataset, store: Store) -> None:
-    """UserError that names the first task whose kind or classes are not those of the Dataset."""
-    theirs = {task.name: task.to_json() for task in store.tasks}
-    for task in dataset.tasks:
-        for place, have, want in differing(f"tasks.{task.name}", theirs.get(task.name), task.to_json()):
-            raise UserError(f"{store.path}: {place} is {told(have)}; {dataset.path} has {told(want)}",
-                            "the store was made for something else; make it again: dvc repro teach")
+def shared_tasks(tasks: Sequence[Task], store: Store, names: Sequence[str] = ()) -> tuple[Task, ...]:
+    """The tasks of a Dataset of which a store speaks; UserError where one has other classes there, or there is none.
+
+    names: of those that count; all where none is named.
+    """
+    theirs = {task.name: task for task in store.tasks}
+    asked = [task for task in tasks if not names or task.name in names]
+    found = tuple(task for task in asked if task.name in theirs)
+    for task in found:
+        for place, have, want in differing(f"tasks.{task.name}", theirs[task.name].to_json(), task.to_json()):
+            raise UserError(f"{store.path}: {place} is {told(have)}; the Dataset has {told(want)}",
+                            "the store was made for something else; make it again from this Dataset")
+    if not found:
+        raise UserError(f"{store.path} speaks of {', '.join(theirs)}, and not of "
+                        f"{', '.join(task.name for task in asked)}",
+                        "name a store that does" if names else "name a store that was made from this Dataset")
+    return found
 
 
 def differences(dataset: Dataset, store: Store, covered: int) -> Iterator[str]:
@@ -107,9 +122,9 @@ def means(sayings: Sayings, task: Task, inside: Rows) -> Iterator[tuple[slice, F
         yield block, mean(sayings, task, inside[block])
 
 
-def open_both(dataset: Path, store: Path, sources: Sequence[str] = ()) -> Sayings:
+def open_both(dataset: Path, store: Path, sources: Sequence[str] = (), tasks: Sequence[str] = ()) -> Sayings:
     """Open two artifacts and join them; UserError where one is none, or they do not fit."""
     for path, head, name in ((dataset, "dataset.json", "Dataset"), (store, "probabilities.json", "store")):
         if not (path / head).is_file():
             raise UserError(f"{path} is no {name}: it has no {head}", "make it (dvc repro), or correct the path")
-    return beside(Dataset.open(dataset), Store.open(store), sources)
+    return beside(Dataset.open(dataset), Store.open(store), sources, tasks)

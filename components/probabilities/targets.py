@@ -41,15 +41,18 @@ class Asked:
     choir: Choir | None = None
 
     def voices(self, store: Store, task: str) -> tuple[Voice, ...]:
-        """Who is heard about a task."""
+        """Who is heard about a task: nobody where the store does not speak of it."""
         if self.choir is not None:
             return self.choir.voices[task]
+        if task not in store.forms:
+            return ()
         return tuple(Voice(source, 1 / len(store.sources)) for source in store.sources)
 
     def sparse(self, store: Store, task: Task) -> bool:
         """Whether targets of single views are those of a few classes; a mean of logits needs them all."""
-        heard = self.choir is None or (self.choir.mean == "probabilities" and len(self.choir.voices[task.name]) > 0)
-        return self.few and heard and task.kind == "single" and store.forms[task.name].k > 0
+        if not self.few or task.kind != "single" or not self.voices(store, task.name):
+            return False
+        return store.forms[task.name].k > 0 and (self.choir is None or self.choir.mean == "probabilities")
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,8 @@ class Targets:
     """What the teachers together say of the rows of a Dataset.
 
     places: where the store holds each row, int64 [len(dataset)], -1 for nowhere. tables: of some tasks, what was
-    prepared, float32 [len(dataset), columns, C]; with a single column the same target stands for every view.
+    prepared, float32 [len(dataset), columns, C]; with a single column the same target stands for every view. A task of
+    which nobody is heard is one of them.
     """
 
     store: Store
@@ -80,7 +84,7 @@ class Targets:
             return self.kept(task, places, self.column(batch.view))
         found = together(self.store, one, self.asked, lambda source: self.store.one_view(
             source, task, known_of(places), self.column(batch.view)))
-        return silenced(found.expand(len(places), -1), places < 0)
+        return silenced(found, places < 0)
 
     def kept(self, task: str, places: Rows, columns: Rows) -> Kept:
         """The same as the classes that are told and one number for all others."""
@@ -120,12 +124,18 @@ def read_targets(store: Store, dataset: Dataset, asked: Asked) -> Targets:
     """Join a store with a Dataset by the content of samples; UserError where too many training samples are missing."""
     places = store.rows_of(dataset.ids)
     notes = refuse_gaps(store, places[dataset.rows("train")], asked.coverage)
-    tables = {}
-    for task in dataset.tasks:
-        few = asked.match != "mean" and asked.sparse(store, task)
-        if not few and len(places) * len(store.views) * len(task.classes) * 4 <= ROOM:
-            tables[task.name] = silenced(whole(store, task, places, asked), places < 0)
-    return Targets(store, asked, places, tables, notes)
+    tables = {task.name: prepared(store, task, places, asked) for task in dataset.tasks}
+    return Targets(store, asked, places, {name: table for name, table in tables.items() if table is not None}, notes)
+
+
+def prepared(store: Store, task: Task, places: Rows, asked: Asked) -> Tensor | None:
+    """The targets of all rows, where there is room for them, or nobody is heard: then they are NaN."""
+    if not asked.voices(store, task.name):
+        return torch.full((1, 1, len(task.classes)), torch.nan).expand(len(places), -1, -1)
+    few = asked.match != "mean" and asked.sparse(store, task)
+    if few or len(places) * len(store.views) * len(task.classes) * 4 > ROOM:
+        return None
+    return silenced(whole(store, task, places, asked), places < 0)
 
 
 def refuse_gaps(store: Store, training: Rows, coverage: float) -> tuple[str, ...]:
@@ -134,8 +144,8 @@ def refuse_gaps(store: Store, training: Rows, coverage: float) -> tuple[str, ...
     if not lacking:
         return ()
     said = f"{store.path} lacks {lacking} of {len(training)} training samples"
-    if lacking > (1 - coverage) * len(training):
-        share = (len(training) - lacking) / len(training)
+    share = (len(training) - lacking) / len(training)
+    if share < coverage:
         raise UserError(f"{said}: it covers {share:.4f} of them, and {coverage:g} are asked for",
                         "make it again: dvc repro teach; or let the others learn from their labels alone: "
                         f"distill.coverage: {int(share * 100) / 100:g}")
@@ -145,18 +155,15 @@ def refuse_gaps(store: Store, training: Rows, coverage: float) -> tuple[str, ...
 def whole(store: Store, task: Task, places: Rows, asked: Asked) -> Tensor:
     """Targets of some places of the store, float32 [n, views, C], or of `mean` [n, 1, C]."""
     table = together(store, task, asked, lambda source: store.log_probabilities(source, task.name, known_of(places)))
-    table = table.expand(len(places), len(store.views), -1)
     return augmented(table).mean(dim=1, keepdim=True) if asked.match == "mean" else table
 
 
 def together(store: Store, task: Task, asked: Asked, ask: Callable[[str], NDArray[Any]]) -> Tensor:
-    """What all who are heard say together, [..., C]; NaN of shape [1, C] where nobody is.
+    """What all who are heard say together, [..., C]; there is one.
 
     ask: from a source to its log-probabilities, [..., C].
     """
     voices = asked.voices(store, task.name)
-    if not voices:
-        return torch.full((1, len(task.classes)), torch.nan)
     said = [torch.from_numpy(ask(voice.source)) for voice in voices]
     if asked.choir is None:
         return mixed(said, asked.temperature, task.kind)

@@ -18,6 +18,7 @@ from components.evaluation.calibration import labelled
 
 Floats = NDArray[np.float64]
 
+NOTHING = 1e-12  # what a 0 is taken for: less than decimals hold, and no proof that a class is impossible
 UNEVEN = 5e-3  # by how much probabilities may miss the sum of 1 before they are made to have it
 
 
@@ -80,7 +81,8 @@ def truth(dataset: Dataset, task: Task, rows: NDArray[np.int64]) -> tuple[NDArra
 def logarithms(values: Floats, kind: str, notes: list[str], file: str) -> Floats:
     """Log-probabilities of what a file says, float64 [n, C]; UserError for numbers above 1.
 
-    Of a `single` task rows that miss the sum of 1 by more than rounding explains are divided by it, which is noted.
+    Of a `single` task rows that miss the sum of 1 by more than rounding explains are divided by it, which is noted. A 0
+    is taken for NOTHING.
     """
     if values.size and values.max() > 1.0:
         raise UserError(f"{file} gives a probability of {values.max():g}; expected at most 1",
@@ -95,6 +97,14 @@ def logarithms(values: Floats, kind: str, notes: list[str], file: str) -> Floats
             notes.append(f"{file}: the probabilities of {int(uneven.sum())} of {len(sums)} samples did not sum to 1 "
                          f"(up to {sums.max():.4g}) and were divided by their sum")
         values = np.where(uneven[:, None], values / np.maximum(sums, 1e-300)[:, None], values)
-    with np.errstate(divide="ignore"):
-        found: Floats = np.log(values)
+    return finite_logarithms(values)
+
+
+def finite_logarithms(values: Floats) -> Floats:
+    """Natural logarithms of probabilities, in which a 0 is taken for NOTHING.
+
+    >>> finite_logarithms(np.array([0.0, 1.0])).round(3).tolist()
+    [-27.631, 0.0]
+    """
+    found: Floats = np.log(np.where(values > 0, values, NOTHING))
     return found

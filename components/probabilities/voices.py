@@ -59,8 +59,12 @@ def choose(store: Store, dataset: Dataset, wish: Ensemble, bar: Mapping[str, flo
     UserError for weights of what is not there, and where no task has a voice left.
     """
     refuse_strangers(store, wish)
-    voices, notes = {}, list[str]()
+    voices, notes = dict[str, tuple[Voice, ...]](), list[str]()
     for task in dataset.tasks:
+        if task.name not in store.forms:
+            voices[task.name] = ()
+            notes.append(f"the store says nothing of {task.name}, which is learnt from labels alone")
+            continue
         counted = [source for source in store.sources if wish.weight(task.name, source) > 0]
         trials, labels = tried(store, dataset, task, counted, wish.calibrate)
         if len(labels):

@@ -12,6 +12,7 @@ from components.data.tasks import Task
 from components.evaluation.metrics import HALF
 from components.probabilities.ensemble_settings import Mean
 from components.probabilities.mixing import Voice, pooled
+from components.probabilities.text_files import finite_logarithms
 from components.probabilities.topk import FLOOR
 from components.probabilities.voices import Labels, fitted, trial
 
@@ -81,7 +82,7 @@ def one_pattern(by: By, heard: Sequence[tuple[Floats, bool, Voice]], task: Task)
     total = sum(voice.weight for _, _, voice in heard)
     voices = [Voice(voice.source, voice.weight / total, voice.temperature) for _, _, voice in heard]
     values = [torch.from_numpy(np.maximum(said, FLOOR)) for said, _, _ in heard]
-    return logarithm(pooled(values, voices, 1.0, task.kind, MEANS[by]).numpy())
+    return finite_logarithms(pooled(values, voices, 1.0, task.kind, MEANS[by]).numpy())
 
 
 def counted_votes(heard: Sequence[tuple[Floats, bool, Voice]], task: Task) -> Floats:
@@ -98,11 +99,5 @@ def counted_votes(heard: Sequence[tuple[Floats, bool, Voice]], task: Task) -> Fl
     for said, bare, voice in heard:
         votes += voice.weight * answers(said, task.kind)
         likely += voice.weight / total * (even if bare else np.exp(said))
-    return logarithm(np.round((votes + nudge * likely) / (total + nudge), 12))
+    return finite_logarithms(np.round((votes + nudge * likely) / (total + nudge), 12))
 
-
-def logarithm(values: Floats) -> Floats:
-    """Natural logarithms, those of 0 as a store holds them."""
-    with np.errstate(divide="ignore"):
-        found: Floats = np.maximum(np.log(values), FLOOR)
-    return found

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from components.data.dataset import Dataset
 from components.data.scales import sizes_near
+from components.data.tasks import Task
 from components.errors import UserError
 from components.evaluation.calibration import labelled
 from components.losses.frequencies import class_counts
@@ -122,10 +123,10 @@ def twice_balanced(recipe: Recipe, dataset: Dataset) -> list[str]:
     return [f"{told} {', '.join(named)}; the loss counts images, not how often they are drawn"] if named else []
 
 
-def labelled_rows(dataset: Dataset, split: str) -> NDArray[np.int64]:
-    """Rows of a split that have a label for at least one task."""
+def labelled_rows(dataset: Dataset, split: str, tasks: Sequence[Task] | None = None) -> NDArray[np.int64]:
+    """Rows of a split that have a label for at least one of some tasks, of all where None."""
     rows = dataset.rows(split)
     known = np.zeros(len(rows), bool)
-    for task in dataset.tasks:
+    for task in dataset.tasks if tasks is None else tasks:
         known |= labelled(dataset.labels(task)[rows])
     return rows[known]

@@ -1,15 +1,17 @@
 """`stillhouse exchange`: files of older programs, there and back, and what does not fit."""
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from small_stores import KIND, drawn, identities, votes, write_samples, write_store
+from small_stores import KIND, TRIM, drawn, identities, labels_said, votes, write_samples, write_store
 
 from components.cli import main
 from components.probabilities.sayings import Sayings, beside
 from components.probabilities.store import Store
+from components.probabilities.voices import tried
 
 CURRICULUM = ("--thresholds", "0.7", "0.5", "0.0", "--weights", "1", "0.7", "0.1")
 
@@ -92,6 +94,7 @@ def test_regression_8_sigmoids_of_two_decimals_are_made_probabilities_with_a_wor
     sayings = single(tmp_path)
     chance = np.random.default_rng(1)
     values = np.round(chance.uniform(0.05, 1, (40, 3)), 2)
+    values[:, 1:][chance.uniform(size=(40, 2)) < 0.3] = 0.0
     rows = sayings.dataset.rows("train")
     paths = sayings.dataset.samples["path"]
     (tmp_path / "distill.txt").write_text("".join(
@@ -99,9 +102,38 @@ def test_regression_8_sigmoids_of_two_decimals_are_made_probabilities_with_a_wor
     assert exchange(tmp_path, "import", str(tmp_path / "distill.txt"), out="again") == 0
     assert "did not sum to 1" in capsys.readouterr().err
     again = Store.open(tmp_path / "again")
-    found = np.exp(again.log_probabilities("distill", "kind", again.rows_of(sayings.dataset.ids[rows]))[:, 0])
+    said = again.log_probabilities("distill", "kind", again.rows_of(sayings.dataset.ids[rows]))[:, 0]
     expected = values[rows] / values[rows].sum(axis=1, keepdims=True)
-    assert np.allclose(found, expected, atol=4e-3)
+    assert np.allclose(np.exp(said), expected, atol=4e-3)
+    assert (expected == 0).sum() > 10 and said.min() > -30, "a 0 is what two decimals cannot hold, no impossible class"
+
+
+@pytest.mark.parametrize("kind", ["single", "multi"])
+def test_probabilities_of_two_decimals_teach_weights_and_temperatures_although_some_are_0(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str) -> None:
+    chance, count = np.random.default_rng(2), 200
+    truth = chance.integers(0, 3 if kind == "single" else 2, (count, 1 if kind == "single" else 2))
+    task = KIND if kind == "single" else TRIM
+    labels = truth[:, 0] if kind == "single" else [np.flatnonzero(row).tolist() for row in truth]
+    dataset = write_samples(tmp_path / "dataset", {"id": identities(count), "split": ["train", "val"] * (count // 2),
+                                                   task.name: labels}, (task,))
+    files = [tmp_path / name for name in ("distill_a.txt", "distill_b.txt")]
+    for file in files:
+        said = votes(chance, np.eye(3)[truth[:, 0]], 1, 2.0) if kind == "single" else labels_said(chance, truth, 1)
+        text = [",".join([path, *(f"{one:.2f}" for one in row)]) for path, row in
+                zip(dataset.samples["path"], said[:, 0], strict=True)]
+        file.write_text("\n".join(text))
+    zeros = sum(line.count(",0.00") for line in files[0].read_text().splitlines())
+    members = [str(file.rename(file.with_suffix(".csv"))) for file in files]
+    assert main(["ensemble", *members, "--dataset", str(dataset.path), "--out", str(tmp_path / "out"), "--metrics",
+                 str(tmp_path / "out.json"), "--weights", "learn"]) == 0
+    figures = json.loads((tmp_path / "out.json").read_text())
+    assert zeros > 5 and figures["ensemble"]["val"][task.name]["log_loss"] < 0.6
+    assert main(["exchange", "import", *members, "--dataset", str(dataset.path), "--split", "val", "--partial", "--out",
+                 str(tmp_path / "again")]) == 0
+    for one in tried(Store.open(tmp_path / "again"), dataset, task, ("distill_a", "distill_b"), True)[0]:
+        assert 0.5 < one.temperature < 2 and one.loss < 0.6
+    assert "bound" not in capsys.readouterr().err
 
 
 def test_labels_in_another_order_of_classes_are_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from components.probabilities import targets as module
 from components.probabilities.judging import Program, judge_shard
 from components.probabilities.live import Live
 from components.probabilities.store import Store, StoreWriter
-from components.probabilities.targets import Asked, read_targets
+from components.probabilities.targets import Asked, read_targets, refuse_gaps
 
 MANY = 40
 VIEWS = 4  # the untouched one and three others
@@ -121,12 +121,26 @@ def test_regression_8_coverage_is_said_and_a_store_that_lacks_more_is_refused(tm
     with pytest.raises(UserError, match=f"lacks 2 of {len(train)} training samples: it covers 0.91") as raised:
         read_targets(store, wide, Asked(2.0, "exact", few))
     assert "distill.coverage: 0.91" in raised.value.remedy
+    given = float(raised.value.remedy.rpartition(" ")[2])
+    assert read_targets(store, wide, Asked(2.0, "exact", few, coverage=given)).notes, "the remedy is one"
     targets = read_targets(store, wide, Asked(2.0, "exact", few, coverage=0.9))
     assert targets.notes == (f"{store.path} lacks 2 of {len(train)} training samples; they learn from their labels "
                              "alone",)
     found = targets.of("hue", batch(train[:4], [1] * 4))
     silent = (found.rest if isinstance(found, Kept) else found[:, 0]).isnan()
     assert silent.tolist() == [True, True, False, False]
+
+
+@pytest.mark.parametrize("count", range(2, 60))
+def test_the_coverage_that_there_is_is_enough_and_any_more_is_not(tmp_path, count):
+    store = Store(tmp_path, {})
+    for lacking in range(1, count):
+        places = np.where(np.arange(count) < lacking, -1, 0)
+        assert refuse_gaps(store, places, (count - lacking) / count)
+        with pytest.raises(UserError) as raised:
+            refuse_gaps(store, places, (count - lacking + 0.5) / count)
+        assert refuse_gaps(store, places, float(raised.value.remedy.rpartition(" ")[2]))
+    assert refuse_gaps(store, np.array([-1] + [0] * 9), 0.9), "1 of 10"
 
 
 def test_embeddings_come_by_sample_and_view(tmp_path, dataset):

@@ -33,7 +33,7 @@ def test_the_probability_of_true_labels_is_the_mean_over_sources_views_and_label
     order = chance.permutation(count)
     store = written(tmp_path / "s", photographs, photographs.ids[order],
                     {key: values[order] for key, values in said.items()})
-    found, samples = true_probabilities(store, photographs), photographs.samples
+    found, samples = true_probabilities(store, photographs, photographs.tasks), photographs.samples
     for row in range(count):
         kind, trims, parts = samples["kind"][row], samples["trim"][row], []
         if kind >= 0:
@@ -52,5 +52,5 @@ def test_what_the_store_lacks_is_not_known(tmp_path, photographs):
     ids[[3, 40]] = 0
     values = {(source, task.name): np.full((len(ids), 2, len(task.classes)), 0.25) for source in "ab"
               for task in photographs.tasks}
-    found = true_probabilities(written(tmp_path / "s", photographs, ids, values), photographs)
+    found = true_probabilities(written(tmp_path / "s", photographs, ids, values), photographs, photographs.tasks)
     assert np.isnan(found[[3, 40]]).all()
