@@ -6,19 +6,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.special import expit, softmax
 from small_models import write_photographs, write_small_model
 from small_stores import votes, write_store
 
+from components.cli import main
 from components.contract import load_step, run_step
+from components.data.curriculum_settings import Curriculum
 from components.data.dataset import Dataset
 from components.data.loader import Batch
 from components.data.tasks import Task
+from components.distill import Distill, goal_of
 from components.errors import UserError
 from components.losses.kept import Kept, mean_kept
+from components.losses.ranks import ALONE
+from components.probabilities.ensemble_settings import Ensemble
 from components.probabilities.mixing import Voice
 from components.probabilities.store import Store, StoreWriter
 from components.probabilities.targets import Asked, read_targets
-from components.probabilities.voices import Choir
+from components.probabilities.voices import Choir, choose
 from components.settings import Params
 from components.storage import receipts
 
@@ -51,13 +57,15 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def distilled(artifacts: Path, root: Path, *sets: str) -> dict[str, dict[str, dict[str, float]]]:
+def distilled(artifacts: Path, root: Path, *sets: str,
+              store: Path | None = None) -> dict[str, dict[str, dict[str, float]]]:
     """The teachers as the student's head has them."""
     (root / "params.yaml").write_text(PARAMS)
     values = Params.load(root / "params.yaml", sets)
     run_step(load_step("distill"), values.section("distill"), "distill", {
-        "dataset": artifacts / "dataset", "probabilities": artifacts / "store", "student": artifacts / "student",
-        "model": root / "model", "metrics": root / "d.json", "curves": root / "d.csv"})
+        "dataset": artifacts / "dataset", "probabilities": store or artifacts / "store",
+        "student": artifacts / "student", "model": root / "model", "metrics": root / "d.json",
+        "curves": root / "d.csv"})
     heard: dict[str, dict[str, dict[str, float]]] = json.loads(
         (root / "model" / "model.json").read_text())["training"]["teachers"]
     return heard
@@ -100,6 +108,82 @@ def test_a_task_that_nobody_speaks_of_beside_scaled_soft_targets_is_said(
     assert heard["kind"] and not heard["trim"]
     said = "soft targets of the other tasks count 3 squared: if trim falls behind the plain student"
     assert (said in capsys.readouterr().err) == (heat > 1)
+
+
+@pytest.mark.parametrize("of", ["kind", "trim"])
+def test_a_store_of_some_tasks_teaches_those_and_labels_the_others(
+        artifacts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+        of: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    whole, where = Store.open(artifacts / "store"), ["--dataset", str(artifacts / "dataset")]
+    assert main(["exchange", "export", "--task", of, "--probabilities", str(whole.path), "--out", "text", *where]) == 0
+    assert main(["exchange", "import", "text/distill_wise.txt", "--task", of, "--out", "imported", *where]) == 0
+    assert main(["ensemble", str(whole.path), "imported", "--out", "both", "--metrics", "e.json", "--partial",
+                 *where]) == 0
+    assert main(["ensemble", "imported", "--task", of, "--out", "one", "--metrics", "e.json", *where]) == 0
+    other = "trim" if of == "kind" else "kind"
+    for store in ("imported", "one"):
+        heard = distilled(artifacts, tmp_path, store=tmp_path / store)
+        assert len(heard[of]) == 1 and heard[other] == {}
+        said = capsys.readouterr().err
+        assert f"the store says nothing of {other}, which is learnt from labels alone" in said
+        assert f"if {other} falls behind the plain student" in said
+    assert distilled(artifacts, tmp_path, store=tmp_path / "both")[other]
+
+
+def test_a_store_of_other_tasks_or_of_another_dataset_is_refused(artifacts: Path, tmp_path: Path,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    dataset, hue = Dataset.open(artifacts / "dataset"), Task("hue", "single", ("red", "blue"))
+    said = {"a": {"hue": np.full((len(dataset), 1, 2), 0.5)}}
+    for name, digest in (("strange", "ab" * 32), ("other", receipts.digest(dataset.path))):
+        write_store(tmp_path / name, dataset, said, tasks=[hue.to_json()], dataset=digest)
+    with pytest.raises(UserError, match="dataset is abab"):
+        distilled(artifacts, tmp_path, store=tmp_path / "strange")
+    with pytest.raises(UserError, match="speaks of hue, and not of kind, trim"):
+        distilled(artifacts, tmp_path, store=tmp_path / "other")
+
+
+@pytest.mark.parametrize(("wish", "counted"), [
+    (Ensemble(), {0.25, 1.5}), (Ensemble(weights={"wise": 3.0}, force=True, mean="logits"), {0.25, 1.5}),
+    (Ensemble(force=True, calibrate=False), {0.25}),
+    (Ensemble(tasks={"trim": {"wise": 0, "dull": 0}}), {0.25, 1.0, 1.5}),
+], ids=["gated", "weighed", "all", "one"])
+def test_a_curriculum_hears_whom_the_targets_hear_with_their_weights_and_temperatures(
+        artifacts: Path, wish: Ensemble, counted: set[float]) -> None:
+    store, dataset = Store.open(artifacts / "store"), Dataset.open(artifacts / "dataset")
+    bar = {f"val/{task}/{name}": value for task in ("kind", "trim")
+           for name, value in (("accuracy", 0.5), ("loss", 1.0))}
+    choir = choose(store, dataset, wish, bar)
+    found = goal_of(Distill(curriculum=Curriculum(thresholds=(0.9, 0.0), weights=(1.5, 0.25))), dataset, store, ALONE,
+                    choir).factor
+    told = {task.name: written_out(store, dataset, task, choir) for task in dataset.tasks if choir.voices[task.name]}
+    assert found is not None and ("trim" in told) == (not wish.tasks)
+    seen = []
+    for row in dataset.rows("train"):
+        parts = []
+        for task in (task for task in dataset.tasks if task.name in told):
+            label, mean = dataset.labels(task)[row], told[task.name][row]
+            if task.kind == "single" and label >= 0:
+                parts.append(mean[label])
+            elif task.kind == "multi" and not np.isnan(label).any():
+                parts.append(np.where(label > 0.5, mean, 1 - mean).mean())
+        seen.append((1.5 if np.mean(parts) >= 0.9 else 0.25) if parts else 1.0)
+    assert found(0)[dataset.rows("train")].tolist() == seen
+    assert set(seen) == counted
+
+
+def written_out(store: Store, dataset: Dataset, task: Task, choir: Choir) -> np.ndarray:
+    """What those who are heard say together of every sample at temperature 1, the mean over all views, [N, C]."""
+    turn = (lambda logits: softmax(logits, axis=2)) if task.kind == "single" else expit
+    parts = []
+    for voice in choir.voices[task.name]:
+        said = store.log_probabilities(voice.source, task.name, store.rows_of(dataset.ids)).astype(float)
+        logits = said if task.kind == "single" else said - np.log(-np.expm1(said))
+        parts.append((voice.weight, logits / voice.temperature))
+    if choir.mean == "logits":
+        return turn(sum(weight * logits for weight, logits in parts)).mean(axis=1)
+    return sum(weight * turn(logits) for weight, logits in parts).mean(axis=1)
 
 
 def batch(rows: list[int], view: int) -> Batch:

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -95,20 +94,38 @@ def test_embeddings_and_likeliest_classes_are_those_of_the_network(
     assert "warning: all classes of kind, trim are kept" in capsys.readouterr().err
 
 
+KILLED = """
+import os, signal, sys
+
+from components.cli import main
+from components.probabilities.store import StoreWriter
+
+put = StoreWriter.put_cells
+
+
+def put_cells(self, source, task, shard, cells):
+    if (source, task) == ("broad", "trim"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    put(self, source, task, shard, cells)
+
+
+StoreWriter.put_cells = put_cells
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 @pytest.mark.slow
 def test_a_killed_teach_goes_on_and_seals_the_bytes_of_an_undisturbed_one(root: Path) -> None:
     whole = taught(root, views=12)
     digest = receipts.digest(whole.path)
-    command = [sys.executable, "-m", "components", "teach", "--dataset", "dataset", "--teachers", "teachers",
+    command = [sys.executable, "-c", KILLED, "teach", "--dataset", "dataset", "--teachers", "teachers",
                "--probabilities", "killed", "--metrics", "killed.json", "--set", "teach.views=12"]
-    running = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, cwd=root)
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, cwd=root, check=False, timeout=100)
+    assert done.returncode == -signal.SIGKILL
     work = root / ".stillhouse" / "work"
-    while running.poll() is None and not list(work.rglob("deep/trim/00000.npy")):
-        time.sleep(0.01)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
     kept = {path.parent.name: path.stat().st_ino for path in work.rglob("deep/*/*.npy")}
-    assert kept and not (root / "killed").exists()
+    assert kept.keys() == {"kind", "trim"} and not (root / "killed").exists()
+    assert [path.parent.name for path in work.rglob("broad/*/*.npy")] == ["kind"], "in the middle of a shard"
     again = taught(root, "killed", views=12)
     assert receipts.digest(again.path) == digest
     assert kept == {path.parent.name: path.stat().st_ino for path in again.path.rglob("deep/*/*.npy")}

@@ -54,7 +54,7 @@ def chosen_tasks(sayings: Sayings, names: Sequence[str]) -> list[Task]:
         if name not in known:
             raise UserError(f"there is no task {name}.{near(name, known)}", f"expected one of {', '.join(spoken)}")
         if name not in spoken:
-            raise UserError(f"{sayings.store.path} says nothing of {name}", f"it speaks of {', '.join(spoken)}")
+            raise UserError(f"{sayings.store.path} says nothing of {name}", f"name some of {', '.join(spoken)}")
     return [task for task in sayings.tasks if not names or task.name in names]
 
 

@@ -76,6 +76,20 @@ def test_regression_8_targets_are_joined_by_id_and_averaged_over_teachers(tmp_pa
         assert np.allclose(targets.of(task, batch(rows, view)).numpy(), expected, atol=2e-3)
 
 
+@pytest.mark.parametrize("few", [False, True])
+@pytest.mark.parametrize("match", ["exact", "mean", "any"])
+def test_of_a_task_that_the_store_does_not_have_nothing_is_said_and_no_room_is_taken(
+        tmp_path, dataset, monkeypatch, match, few):
+    monkeypatch.setattr(module, "ROOM", 0)
+    (hue,) = (task for task in dataset.tasks if task.name == "hue")
+    store = put(tmp_path / "store", dataset, {"deep": {"hue": drawn(dataset, 0)["hue"]}}, tasks=[hue.to_json()])
+    targets = read_targets(store, dataset, Asked(2.0, match, few))
+    found = targets.of("shade", batch([1, 5, 3], [1, 2, 1]))
+    assert found.isnan().all() and found.shape == (3, len(dataset.tasks[0].classes))
+    assert targets.tables["shade"].untyped_storage().nbytes() == 4 * found.shape[1]
+    assert not targets.of("hue", batch([1, 5, 3], [1, 2, 1])).isnan().any()
+
+
 def test_fresh_views_go_through_the_targets_of_all_stored_ones(tmp_path, dataset):
     store = put(tmp_path / "store", dataset, {"deep": drawn(dataset, 0)})
     targets = read_targets(store, dataset, Asked(1.0, "any"))
