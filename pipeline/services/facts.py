@@ -42,6 +42,8 @@ def settle(folder: Path, names: list[str], wanted: Mapping[str, int]) -> Facts:
         ports[name] = settled_port(name, known.ports.get(name), wanted.get(name), others, folder)
     passwords = {name: known.passwords.get(name) or secrets.token_urlsafe(24) for name in SECRETS}
     facts = Facts(ports, passwords)
+    for name in sorted(wanted.keys() - set(names)):
+        print(f"warning: --port {name}={wanted[name]} is not heeded: no {name} is started here", file=sys.stderr)
     if facts != known:
         write_file(folder / "facts.json", json.dumps(facts.__dict__, indent=1, sort_keys=True) + "\n")
     return facts

@@ -133,6 +133,14 @@ def test_a_port_that_another_service_has_is_refused_before_anything_is_written(
     assert dict(second.ports) == first.ports | {"mlflow": first.ports["redis"], "redis": other}
 
 
+def test_a_port_for_what_is_not_started_is_not_heeded_and_that_is_said(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    port = facts.free_port()
+    known = facts.settle(tmp_path, ["postgresql", "redis", "mlflow"], {"objects": port, "mlflow": port})
+    assert known.ports["mlflow"] == port and "objects" not in known.ports
+    assert f"warning: --port objects={port} is not heeded" in capsys.readouterr().err
+
+
 def test_services_that_were_once_given_one_port_are_told_apart_again(
         tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     port = facts.free_port()
