@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     Said = dict[tuple[str, str], NDArray[Any]]
 
+OTHER = {"float16": "float32", "float32": "float16"}
 WARM = 16  # samples judged before the clock runs
 
 
@@ -68,10 +69,14 @@ def command(options: argparse.Namespace) -> None:
                         "raise it, or take fewer teachers")
     plans = [costed(one, subject, said, heat) for one in plans]
     chosen = choose(plans, heat, options.tolerance)
+    same = [chosen, costed(plan(replace(subject, dtype=OTHER[chosen.dtype]), chosen.views, chosen.k), subject, said,
+                           heat)]
     if options.json:
-        print(json.dumps(as_json(subject, plans, chosen), indent=1, sort_keys=True, allow_nan=False))
+        print(json.dumps(as_json(subject, plans, chosen, same), indent=1, sort_keys=True, allow_nan=False))
     else:
-        print("\n".join([*table(subject, plans, heat), *advice(subject, plans, chosen, (heat, options.tolerance))]))
+        limits = heat, options.tolerance
+        print("\n".join([*table(subject, plans, heat), *advice(subject, plans, chosen, limits),
+                         *types(same, limits, halves(said)), *taken(chosen)]))
 
 
 def refuse_nonsense(options: argparse.Namespace) -> None:
@@ -184,10 +189,11 @@ def room(size: int) -> str:
     return f"{size / 1000**scale:.3g} {('B', 'kB', 'MB', 'GB', 'TB')[scale]}"
 
 
-def as_json(subject: "Subject", plans: list["Plan"], chosen: "Plan") -> dict[str, Any]:
-    """The plans as data."""
+def as_json(subject: "Subject", plans: list["Plan"], chosen: "Plan", same: list["Plan"]) -> dict[str, Any]:
+    """The plans as data; same: the chosen one in both types of numbers."""
     return {"rows": subject.rows, "sources": list(subject.sources), "rates": dict(subject.rates),
-            "plans": [asdict(one) for one in plans], "chosen": plans.index(chosen)}
+            "plans": [asdict(one) for one in plans], "chosen": plans.index(chosen),
+            "dtypes": {one.dtype: asdict(one) for one in same}}
 
 
 def table(subject: "Subject", plans: list["Plan"], heat: float) -> Iterator[str]:
@@ -211,7 +217,7 @@ def table(subject: "Subject", plans: list["Plan"], heat: float) -> Iterator[str]
 
 
 def advice(subject: "Subject", plans: list["Plan"], chosen: "Plan", limits: tuple[float, float]) -> Iterator[str]:
-    """Which plan to take and why, as lines for params.yaml."""
+    """What there is to say of the plans, and of the one to take."""
     from components.probabilities.planning import whole_tasks
 
     yield ""
@@ -228,4 +234,31 @@ def advice(subject: "Subject", plans: list["Plan"], chosen: "Plan", limits: tupl
     yield "views: besides the untouched image; bytes a view: of one sample and teacher, the untouched image a view too"
     if chosen.costs:
         yield "lost: divergence of what is read back from what was said, in nats: mean of the worst task and teacher"
-    yield from ["", "take:", "", "teach:", f"  views: {chosen.views}", f"  k: {chosen.k}", f"  dtype: {chosen.dtype}"]
+
+
+def types(same: list["Plan"], limits: tuple[float, float], unknown: bool) -> Iterator[str]:
+    """What half precision saves and what it loses; unknown: what it loses was lost before anything was measured."""
+    half, full = sorted(same, key=lambda one: one.dtype)
+    heat, tolerance = limits
+    yield f"dtype: the same plan takes {room(half.size)} as float16 and {room(full.size)} as float32"
+    if not half.costs:
+        return
+    if unknown:
+        yield "what float16 loses cannot be measured on a store of float16: name --teachers"
+        return
+    lost, kept = half.costs[heat].mean, full.costs[heat].mean
+    yield f"in all, float16 loses {lost:.2g} nats at temperature {heat:g}, float32 {kept:.2g}"
+    if kept <= tolerance < lost:
+        yield f"float16 loses more than {tolerance:g}, float32 does not: --set teach.dtype=float32 plans with it"
+
+
+def halves(said: "Said") -> bool:
+    """Whether all that was said are numbers that half precision holds."""
+    import numpy as np
+
+    return all(np.array_equal(values, values.astype(np.float16)) for values in said.values())
+
+
+def taken(chosen: "Plan") -> list[str]:
+    """The plan to take, as lines for params.yaml."""
+    return ["", "take:", "", "teach:", f"  views: {chosen.views}", f"  k: {chosen.k}", f"  dtype: {chosen.dtype}"]

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from components.probabilities.members import Member
 
 MEMBERS = """members: stores (every source is one, as it judges untouched images), and files of lines `id,label` or
-`id,p,p,...` with a probability of every class; id is a path, the name of a file, that name up to its first dot, or a
-SHA-256. Files may have a line of headings; their order, and that of their lines, has no influence."""
+`id,p,p,...` with a probability of every class (0 is taken for 1e-12); id is a path, the name of a file, that name up to
+its first dot, or a SHA-256. Files may have a line of headings; their order, and that of their lines, has no influence.
+A store may speak of some of the Dataset's tasks only."""
 
 
 def pooling_arguments(parser: argparse.ArgumentParser) -> None:

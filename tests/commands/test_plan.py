@@ -32,13 +32,15 @@ def planned(capsys: pytest.CaptureFixture[str], *more: str) -> dict[str, object]
 
 def test_the_store_that_was_planned_has_the_size_that_was_told(
         root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = planned(capsys, "--teachers", "teachers", "--set", "teach.embedding=true", "--set", "teach.views=2")
+    more = [word for value in ("teach.embedding=true", "teach.views=2", "seed=20261", "student.augment.mix.mixup=0.5",
+                                 "distill.match=exact") for word in ("--set", value)]
+    found = planned(capsys, "--teachers", "teachers", *more)
     assert main(["teach", "--dataset", "dataset", "--teachers", "teachers", "--probabilities", "p", "--metrics",
-                 "m.json", "--set", "teach.embedding=true", "--set", "teach.views=2"]) == 0
+                 "m.json", *more]) == 0
     files = [path for path in (root / "p").rglob("*") if path.is_file() and path.name != "receipt.json"]
     actual = sum(path.stat().st_size for path in files)
     (only,) = found["plans"]
-    assert abs(only["size"] - actual) <= 0.01 * actual
+    assert only["size"] == actual
     assert (only["views"], only["k"]) == (2, 0)
     assert only["hours"] > 0 and set(found["rates"]) == {"deep", "broad"}
     assert 0 <= only["costs"]["3.0"]["mean"] < 1e-4
@@ -69,6 +71,7 @@ def test_the_page_says_that_dense_is_cheaper_and_what_to_write(root: Path, capsy
     out = capsys.readouterr().out
     assert "dense is cheaper than any k for every task" in out
     assert "was not measured: name --probabilities or --teachers" in out
+    assert "dtype: the same plan takes 16.1 kB as float16 and 27.9 kB as float32\n" in out
     assert out.endswith("take:\n\nteach:\n  views: 6\n  k: 0\n  dtype: float16\n")
 
 
@@ -104,6 +107,29 @@ def test_truncation_is_measured_on_a_store_and_decides(root: Path, capsys: pytes
 def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     assert main(["teach", "--plan", *arguments]) == 0
     return capsys.readouterr().out
+
+
+def test_what_half_precision_loses_is_measured_and_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    task, count = Task("many", "single", tuple(map(str, range(30)))), 80
+    columns = {"id": [f"{number:064x}" for number in range(count)], "split": ["train"] * count, "many": [0] * count}
+    dataset = write_samples(root / "large", columns, (task,))
+    logits = np.random.default_rng(0).normal(size=(count, 2, 30)) * 9
+    powers = np.exp(logits - logits.max(axis=2, keepdims=True))
+    write_store(root / "said", dataset, {"deep": {"many": powers / powers.sum(axis=2, keepdims=True)}}, dtype="float32")
+    more = ["--dataset", "large", "--probabilities", "said", "--set", "teach.views=3"]
+    both = json.loads(told(capsys, *more, "--json"))["dtypes"]
+    losses = {dtype: one["costs"]["3.0"]["mean"] for dtype, one in both.items()}
+    assert 0 <= losses["float32"] < 1e-9 < losses["float16"] < 1e-4
+    assert both["float32"]["size"] - both["float16"]["size"] == pytest.approx(2 * 80 * 4 * 30 * 2, abs=20)
+    out = told(capsys, *more, "--tolerance", "1e-9")
+    assert "loses more than 1e-09, float32 does not: --set teach.dtype=float32 plans with it" in out
+    out = told(capsys, *more, "--tolerance", "1e-9", "--set", "teach.dtype=float32")
+    assert out.endswith("  dtype: float32\n")
+    half, full = (f"{losses[dtype]:.2g}" for dtype in ("float16", "float32"))
+    assert f"in all, float16 loses {half} nats at temperature 3, float32 {full}\n" in out
+    many(root / "half")
+    out = told(capsys, "--dataset", "half/large", "--probabilities", "half/said")
+    assert "cannot be measured on a store of float16: name --teachers" in out and "in all" not in out
 
 
 def test_what_cannot_be_planned_is_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
