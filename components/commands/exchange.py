@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from components.data.tasks import Task
     from components.probabilities.exchange import Given
 
-RULE = """files, all of lines `path,number,...` with numbers that are read back exactly (a probability of 0 as 1e-12: fewer
-decimals may have made it 0):
+RULE = """files, all of lines `path,number,...` with numbers that are read back exactly (a probability of 0 is taken for
+1e-12, since few decimals make zeros):
   distill_SOURCE.txt   a probability of every class, as SOURCE judges the untouched image
   label.txt            1 for the label of the image, 0 for the others
   curriculum.txt       one weight (export with --thresholds and --weights; import makes a manifest with weights)
