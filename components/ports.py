@@ -88,13 +88,17 @@ def refuse_overlaps(inputs: Mapping[str, Path], outputs: Mapping[str, Path]) -> 
 
 
 def digest_inputs(inputs: Mapping[str, Path]) -> tuple[dict[str, str], dict[str, str]]:
-    """The digest of every input (sealed ones verified file by file), and of the raw folders they all come from."""
+    """The digest of every input (sealed ones verified file by file), and of the raw folders they all come from.
+
+    Of images that were fetched it is the digest by which their revision knows them.
+    """
     digests: dict[str, str] = {}
     roots: dict[str, str] = {}
     for name, path in inputs.items():
         if receipts.is_sealed(path):
             digests[name] = receipts.verify(path)
-            roots |= receipts.read(path).roots
+            receipt = receipts.read(path)
+            roots |= {name: receipt.settings["digest"]} if receipt.step == "fetch" else receipt.roots
         else:
             digests[name] = receipts.folder_digest(path)
             if path.is_dir() or name == "source":  # a manifest stands for the images that it names

@@ -71,7 +71,8 @@ def retrain(options: argparse.Namespace) -> int:
     tree.keep_reference()
     if options.on == "laptop" and not options.no_index and champion:
         laptop.bring_data_up_to_date(params)
-    told = Told(options.reference, options.live, options.published)
+    images = cluster.images_there(options, params) if options.on == "kubeflow" and champion else ""
+    told = Told(options.reference, options.live, options.published, images)
     found = decision(champion, registry, params, policy, told)
     telling.tell_decision(options.out, found, options.force)
     if not options.json:

@@ -15,6 +15,7 @@ from small_steps import run_brew
 from components.contract import load_step, run_step
 from components.errors import TryAgain, UserError
 from components.fetch import Fetch, digest_at
+from components.ports import digest_inputs
 from components.runtime import Runtime
 from components.storage import receipts
 from components.storage.bucket import Bucket
@@ -90,6 +91,7 @@ def test_the_artifact_tells_the_digest_and_neither_place_nor_revision(made: Repo
     assert receipt.settings == {"digest": digest_at(str(made.folder), made.first, "images/raw")}
     assert digest_at(str(made.folder), "", "images/raw").removeprefix("md5:") in told
     assert str(tmp_path.parent) not in (data / receipts.NAME).read_text()
+    assert digest_inputs({"source": data})[1] == {"source": receipt.settings["digest"]}, "where its readers come from"
     before = receipts.digest(data)
     assert receipts.digest(fetched(made.folder, rev=made.first)) == before
 

@@ -20,7 +20,7 @@ class Receipt:
     """The facts sealed into an artifact; no time, host, absolute path or run id is among them.
 
     files: SHA-256 by relative path. inputs: artifact digest by port (`teachers/NAME` for collected ones).
-    roots: digests of the raw folders at the far end of the chain.
+    roots: digests of the raw folders at the far end of the chain; of fetched ones with their kind, as `md5:...`.
     """
 
     step: str

@@ -5,10 +5,11 @@ import copy
 from pathlib import Path
 
 from components.errors import UserError
+from components.fetch import digest_at
 from components.settings import Params
 from pipeline import options as shared
 from pipeline import submit
-from pipeline.cluster import Cluster
+from pipeline.cluster import Cluster, elsewhere
 from pipeline.retraining.champion import Champion
 from pipeline.retraining.laptop import START
 from pipeline.retraining.telling import Outcome
@@ -27,6 +28,13 @@ def registry_there(options: argparse.Namespace, params: Params) -> str:
                         "there is not known", f"mount it at {mounted}, publish to s3://bucket/prefix, or train "
                         "whatever is there: --force")
     return registry
+
+
+def images_there(options: argparse.Namespace, params: Params) -> str:
+    """The digest of the images that pods would fetch, read without them; "" where they fetch none."""
+    there = Params(elsewhere(params.values, shared.cluster_of(options)), params.origin)
+    repository, rev, path = (str(there.setting(f"fetch.{name}")) for name in ("repository", "rev", "path"))
+    return digest_at(repository, rev, path) if repository else ""
 
 
 def same_here(cluster: Cluster, registry: str) -> bool:

@@ -15,11 +15,15 @@ from pipeline.retraining.reasons import Data, Decision, Reason
 
 @dataclass(frozen=True)
 class Told:
-    """What only the user knows: a Dataset to hold this one against, counts in use, the day of publication."""
+    """What only the user knows: a Dataset to hold this one against, counts in use, the day of publication.
+
+    images: digest of what pods would fetch, "" where the training takes what is here.
+    """
 
     reference: Path | None = None
     live: Path | None = None
     published: str = ""
+    images: str = ""
 
 
 def decision(champion: Champion | None, registry: str, params: Params, policy: Policy, told: Told) -> Decision:
@@ -29,7 +33,7 @@ def decision(champion: Champion | None, registry: str, params: Params, policy: P
     stale = tree.stale_stages()
     current = tree.data_are_current(stale)
     then, now = settings_of(params, champion)
-    old, new = data_then(champion), data_now(params, current)
+    old, new = data_then(champion), Data(images=(told.images,)) if told.images else data_now(params, current)
     return reasons.decide(champion.digest, [
         reasons.on_data(old, new, policy), classes(champion, current),
         reasons.on_change(comparison(champion, told.reference) if current else None, reasons.differ(old, new), policy),

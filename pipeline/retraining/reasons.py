@@ -23,7 +23,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class Data:
-    """Where a model comes from: digests of its Dataset ("": unknown) and of raw images."""
+    """Where a model comes from: digests of its Dataset ("": unknown) and of raw images, fetched ones as `md5:...`."""
 
     dataset: str = ""
     images: tuple[str, ...] = ()
@@ -55,12 +55,13 @@ def on_champion(registry: str) -> Reason:
 def on_data(then: Data, now: Data, policy: Policy) -> Reason:
     """Images and labels against those that the champion comes from: by Dataset where known, else by the raw images."""
     known = bool(then.dataset and now.dataset)
-    before = {then.dataset} if known else set(then.images)
     after = now.dataset if known else next(iter(now.images), "")
+    before = {then.dataset} if known else alike(then.images, after)
     if not after:
         return Reason("data", "unknown", "neither images nor a Dataset made of them are here")
     if not before:
-        return Reason("data", "unknown", "the champion's receipt names no raw images: what it learnt from was drawn")
+        return Reason("data", "unknown", f"the champion's receipt names no images as {after[:12]}: they were drawn, "
+                      "or came another way")
     what = "Dataset" if known else "images"
     if after in before:
         return Reason("data", "no", f"the {what} of the champion ({after[:12]})")
@@ -75,7 +76,17 @@ def differ(then: Data, now: Data) -> bool:
     """Whether the data are known to be others."""
     if then.dataset and now.dataset:
         return then.dataset != now.dataset
-    return bool(then.images and now.images) and not set(now.images) <= set(then.images)
+    return any(before and one not in before for one in now.images for before in [alike(then.images, one)])
+
+
+def alike(images: Sequence[str], one: str) -> set[str]:
+    """Those digests of images that are of the same kind as another, so that it can be held against them.
+
+    >>> sorted(alike(("md5:1f.dir", "9c2e"), "md5:77.dir"))
+    ['md5:1f.dir']
+    """
+    kind = one.rpartition(":")[0]
+    return {image for image in images if image.rpartition(":")[0] == kind}
 
 
 def on_classes(told: Sequence[str] | None) -> Reason:

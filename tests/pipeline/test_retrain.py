@@ -16,6 +16,7 @@ from repositories import begin, commit
 from components.deployment import registry
 from components.deployment.promotion import Candidate, publish
 from components.errors import Exit
+from components.fetch import digest_at
 from components.settings import Params
 from components.storage import receipts
 from components.storage.digests import tree_digests
@@ -152,6 +153,20 @@ def test_other_settings_are_named(desk: Path, capsys: pytest.CaptureFixture[str]
     found = decided(capsys)
     assert yes(found) == ["settings"] and name in found["settings"]["why"]
     assert yes(decided(capsys, "--set", before.partition(":")[0] + "=1")) == ["settings"] if name == "seed" else True
+
+
+def test_images_that_pods_would_fetch_are_held_against_those_of_the_champion(
+        desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (desk / "store/raw").mkdir(parents=True)
+    (desk / "store/raw/a.png").write_bytes(b"a")
+    (desk / "infra").mkdir()
+    (desk / "infra/kubeflow.yaml").write_text(f"params: {{fetch: {{repository: '{desk}/store', path: raw}}}}\n")
+    make_champion(desk, receipts.digest(desk / "data/dataset"), source=digest_at(f"{desk}/store", "", "raw"))
+    assert decided(capsys, "--on", "kubeflow")["data"]["answer"] == "no"
+    (desk / "store/raw/b.png").write_bytes(b"b")
+    found = decided(capsys, "--on", "kubeflow")
+    assert "data" in yes(found) and "images sha256:" in found["data"]["why"]
+    assert decided(capsys)["data"]["answer"] == "no", "a training here begins with the Dataset that is here"
 
 
 def test_live_counts_and_age_ask_for_a_training(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,7 +30,10 @@ def change(verdict: str) -> dict[str, Any]:
     (Data(A, (A,)), Data("", (A,)), {}, "no", "the images of the champion"),
     (Data(A, (B,)), Data("", (A,)), {}, "yes", "images aaaa"),
     (Data(A, (A,)), Data(), {}, "unknown", "neither images nor"),
-    (Data(A), Data("", (A,)), {}, "unknown", "was drawn"),
+    (Data(A), Data("", (A,)), {}, "unknown", "were drawn"),
+    (Data(A, ("md5:1f.dir",)), Data("", ("md5:1f.dir",)), {}, "no", "the images of the champion"),
+    (Data(A, ("md5:1f.dir",)), Data("", ("md5:2e.dir",)), {}, "yes", "images md5:2e.dir"),
+    (Data(A, ("md5:1f.dir",)), Data("", (A,)), {}, "unknown", "came another way"),
 ])
 def test_other_data_are_a_reason_as_the_policy_says(
         then: Data, now: Data, policy: dict[str, Any], answer: Answer, said: str) -> None:
