@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from components.evaluation.shares import lower, upper
+from components.evaluation.shares import lower, reaches, upper
 
 Counts: TypeAlias = NDArray[np.int64]
 Floats: TypeAlias = NDArray[np.float64]
@@ -136,11 +136,20 @@ def chosen(one: Curve, wish: Wish) -> float | None:
 
     The lowest of those that are precise enough, the highest of those that find enough, the highest of equal best F1.
     """
-    values = measured(one, wish)
-    met = np.flatnonzero(values == values.max() if wish.goal == "f1" and len(values) else values >= wish.value)
+    met = np.flatnonzero(fulfilled(one, wish))
     if not len(met):
         return None
     return float(one.cuts[met[-1 if wish.goal == "precision" else 0]])
+
+
+def fulfilled(one: Curve, wish: Wish) -> NDArray[np.bool_]:
+    """Which cuts fulfil a wish, bool [m]; empty where nobody bears a class that is to be found."""
+    if wish.goal == "f1" or wish.confidence is None:
+        values = measured(one, wish)
+        return np.asarray(values >= (values.max(initial=0.0) if wish.goal == "f1" else wish.value))
+    if wish.goal == "recall" and not one.bearers:
+        return np.empty(0, np.bool_)
+    return reaches(one.right, among(one, wish), wish.value, wish.confidence)
 
 
 def best(one: Curve, wish: Wish) -> float | None:
@@ -155,8 +164,13 @@ def measured(one: Curve, wish: Wish) -> Floats:
         return np.empty(0)
     if wish.goal == "f1":
         return np.asarray(2 * one.right / (one.named + one.bearers))
-    of = one.named if wish.goal == "precision" else np.full(len(one.named), one.bearers)
+    of = among(one, wish)
     return np.asarray(one.right / of) if wish.confidence is None else lower(one.right, of, wish.confidence)
+
+
+def among(one: Curve, wish: Wish) -> Counts:
+    """Among how many the right ones are counted at every cut, int64 [m]."""
+    return one.named if wish.goal == "precision" else np.full(len(one.named), one.bearers)
 
 
 def together(parts: Sequence[Given]) -> Given:

@@ -148,6 +148,17 @@ def test_means_of_stores_are_those_of_their_numbers(tmp_path: Path, by: str,
                  str(tmp_path / "audit")]) == 0, "it is a store like any other"
 
 
+def test_of_a_store_one_source_alone_can_be_heard(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sayings = drawn(tmp_path)
+    assert ensemble(tmp_path, "store", more=("--source", "wide")) == 0
+    found = Store.open(tmp_path / "out")
+    own = sayings.store.log_probabilities("wide", "trim", sayings.store.rows_of(sayings.dataset.ids))[:, 0]
+    said = found.log_probabilities("ensemble", "trim", found.rows_of(sayings.dataset.ids))[:, 0]
+    assert np.allclose(np.exp(said), np.exp(own), atol=1e-6) and list(found.head["ensemble"]["members"]) == ["wide"]
+    assert ensemble(tmp_path, "store", more=("--source", "wild")) == 1
+    assert "there is no member wild. Did you mean 'wide'?" in capsys.readouterr().err
+
+
 def test_learnt_means_beat_their_members_on_val(tmp_path: Path) -> None:
     drawn(tmp_path, count=300)
     assert ensemble(tmp_path, "store", more=("--weights", "learn")) == 0

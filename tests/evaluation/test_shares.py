@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from components.evaluation.shares import lower, upper
+from components.evaluation.shares import lower, reaches, upper
 
 CASES = [(8, 10, 0.95), (0, 5, 0.9), (19, 20, 0.99), (1, 1, 0.5), (7, 7, 0.9), (3, 400, 0.9), (397, 400, 0.95)]
 
@@ -33,6 +33,13 @@ def test_ends_are_those_of_scipy(right: int, of: int, confidence: float) -> None
     above = stats.binomtest(right, of, alternative="less").proportion_ci(confidence, "exact").high
     assert float(lower(right, of, confidence)) == pytest.approx(below, abs=1e-9)
     assert float(upper(right, of, confidence)) == pytest.approx(above, abs=1e-9)
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.floats(0, 1), st.floats(0.5, 0.999))
+def test_a_share_is_reached_where_the_lower_end_is_not_below_it(right: int, of: int, share: float,
+                                                                confidence: float) -> None:
+    end = float(lower(min(right, of), of, confidence))
+    assert bool(reaches(min(right, of), of, share, confidence)) == (end >= share) or abs(end - share) < 1e-9
 
 
 def test_where_all_nothing_or_no_answer_is_right_the_ends_have_a_closed_form() -> None:
