@@ -207,6 +207,31 @@ def test_what_flatters_cuts_is_told(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "fitted on train" not in capsys.readouterr().err
 
 
+def test_a_store_of_some_tasks_has_cuts_of_these_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sayings = drawn(tmp_path)
+    said = sayings.store.log_probabilities("deep", "trim", sayings.store.rows_of(sayings.dataset.ids))
+    write_store(tmp_path / "some", sayings.dataset, {"deep": {"trim": np.exp(said)}},
+                tasks=[sayings.dataset.tasks[1].to_json()])
+    told = found(tmp_path, "--recall", "0.8", members=("some",))
+    assert list(told["tasks"]) == ["trim"] == list(told["weights"])
+    assert "no member speaks of kind" in capsys.readouterr().err
+    assert thresholds(tmp_path, "--task", "kind", members=("some",)) == 1
+    assert "no member speaks of kind" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("by", ["vote", "logit"])
+def test_shares_of_votes_and_means_of_logits_have_cuts_too(tmp_path: Path, by: str) -> None:
+    sayings = drawn(tmp_path)
+    told = found(tmp_path, *SURE, "--by", by, "--plain")
+    deep, wide = (pooled(sayings, "kind", (one,)) for one in ("deep", "wide"))
+    rows, labels = labelled_rows(sayings, "val", KIND), sayings.dataset.labels(KIND)
+    score = np.sqrt(deep * wide) / np.sqrt(deep * wide).sum(axis=1, keepdims=True)
+    if by == "vote":  # of two votes both or one; what is likelier counts a hundredth of a vote
+        score = (np.eye(3)[deep.argmax(axis=1)] + np.eye(3)[wide.argmax(axis=1)] + 0.01 * (deep + wide) / 2) / 2.01
+    shared = lowest_cut([score[row].max() for row in rows], [score[row].argmax() == labels[row] for row in rows], 0.8)
+    assert told["by"] == by and told["tasks"]["kind"]["shared_cut"] == pytest.approx(shared, abs=1e-4)
+
+
 def test_samples_of_which_members_say_nothing_take_no_part_and_are_counted(
         tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sayings = drawn(tmp_path)
