@@ -58,6 +58,18 @@ def test_members_of_different_tasks_each_speak_of_theirs(root: Path) -> None:
         "kind": ["distill_deep", "distill_wide"], "trim": ["kept"]}
 
 
+def test_thresholds_are_those_of_the_task_that_it_speaks_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sayings = drawn(tmp_path, count=300)
+    kinds = {"deep": {"kind": np.exp(sayings.store.log_probabilities("deep", "kind", sayings.places))}}
+    write_store(tmp_path / "one", sayings.dataset, kinds, tasks=[KIND.to_json()])
+    words = ("thresholds", str(tmp_path / "one"), "--out", str(tmp_path / "t.json"), "--precision", "0.6")
+    assert run(tmp_path, *words) == 0
+    assert list(json.loads((tmp_path / "t.json").read_text())["tasks"]) == ["kind"]
+    assert "no member speaks of trim" in capsys.readouterr().err
+    assert run(tmp_path, *words, "--task", "trim") == 1
+    assert "no member speaks of trim" in capsys.readouterr().err
+
+
 def test_text_files_audits_and_suggestions_are_made_of_it(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert exported(root, "kind", "one", "back") == 0
     assert (root / "back" / "distill_distill_deep.txt").read_text().count("\n") == 36
