@@ -9,6 +9,7 @@ The rule. Every student has the same network, optimiser, batch, number of epochs
 from scratch, and is the one of the last epoch. So neither val nor test chose a student, and both are held out; val gave
 the teachers their temperatures and weights, and let them be heard only where they beat the plain student. Teachers are
 trained once; a store is made once where students see views of their own, and once a seed where they replay its views.
+Where half of the labels are hidden, teacher and plain student learn from the other half, at twice the epochs.
 Every row, teacher and store is a process of its own on one thread. Results are written after each, and what is finished
 is skipped when the same command is given again; it counts as finished if settings and data are those of now.
 """
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.datasets import indexed
+from benchmarks.datasets import half_labelled, indexed
 from benchmarks.distillation_page import page
 from benchmarks.rows import Rows, answer_of, machine
 from components.storage.digests import file_digest, value_digest
@@ -39,18 +40,25 @@ TEACHERS: dict[str, dict[str, Any]] = {
     "broad": {"model": {"name": "resnet18", "options": {"layers": [1, 1, 1, 1], "channels": [48, 96, 192, 384],
                                                         "stem_type": "deep", "stem_width": 16, "zero_init_last": True}},
               "epochs": 40, "sizes": [64, 96], "select": "last"}}
+TEACHERS["half"] = TEACHERS["broad"] | {"epochs": 80}  # with half the images as many steps
 STORES: dict[str, dict[str, Any]] = {
     "deep": {"teachers": ["deep"], "augment": GENTLE},
     "mixed": {"teachers": ["deep"], "augment": MIXED},
     "both": {"teachers": ["deep", "broad"], "augment": GENTLE},
     "broad": {"teachers": ["broad"], "augment": GENTLE},
-    "broad folds": {"teachers": ["broad"], "augment": GENTLE, "teach": {"folds": 3}}}
+    "broad folds": {"teachers": ["broad"], "augment": GENTLE, "teach": {"folds": 3}},
+    "half": {"teachers": ["half"], "augment": GENTLE}}
 
 
 def stored(store: str, views: int, match: str, **distill: Any) -> dict[str, Any]:
     """A student that learns from the first views of a store."""
     return {"by": "store", "store": store, "views": views, "distill": {"match": match, **distill},
             "student": {"augment": STORES[store]["augment"]} if match == "exact" else {}}
+
+
+def longer(row: dict[str, Any], epochs: int) -> dict[str, Any]:
+    """A row with another number of epochs."""
+    return {**row, "student": {**row.get("student", {}), "epochs": epochs}}
 
 
 # What a student learns from, in the order in which rows are trained.
@@ -72,7 +80,14 @@ ROWS: dict[str, dict[str, Any]] = {
     "mixed views replayed, 16": stored("mixed", 16, "exact"),
     "broad teacher, mean, 16 views": stored("broad", 16, "mean"),
     "broad teacher out of fold, mean, 16 views": stored("broad folds", 16, "mean"),
+    "plain, 40 epochs": longer({"by": "labels"}, 40),
+    "replayed, 16 views, 40 epochs": longer(stored("deep", 16, "exact"), 40),
+    "plain, half of the labels": longer({"by": "labels", "labels": "half"}, 40),
+    "mean, 16 views, half of the labels": stored("half", 16, "mean") | {"labels": "half"},
 }
+# The plain student that a row is held against, where that is not the first.
+AGAINST = {"replayed, 16 views, 40 epochs": "plain, 40 epochs",
+           "mean, 16 views, half of the labels": "plain, half of the labels"}
 
 
 @dataclass
@@ -83,22 +98,32 @@ class Evidence(Rows):
         return value_digest([wish_of(name), seed, self.under["data"]])
 
     def page(self) -> str:
-        return page(self, list(ROWS), __doc__.partition("The rule. ")[2].strip())
+        return page(self, {name: plain_of(name) for name in ROWS}, __doc__.partition("The rule. ")[2].strip())
 
 
 def wish_of(name: str) -> dict[str, Any]:
     """All that a row, `teacher NAME` or `store NAME` follows from, besides its seed."""
     kind, _, rest = name.partition(" ")
     if kind == "teacher":
-        return {"kind": "teacher", "name": rest, "settings": TEACHERS[rest]}
+        return {"kind": "teacher", "name": rest, "settings": TEACHERS[rest]} | labels_of(rest)
     if kind == "store":
         teachers = {one: TEACHERS[one] for one in STORES[rest]["teachers"]}
         own = {key: value for key, value in STORES[rest].items() if key != "teachers"}
-        return {"kind": "store", "settings": teachers, "views": VIEWS, **own}
+        return {"kind": "store", "settings": teachers, "views": VIEWS, **own} | labels_of(rest)
     row = ROWS[name]
     needs = {"teachers": wish_of(f"teacher {row['teacher']}")} if row["by"] == "live" else {}
     needs |= {"stores": wish_of(f"store {row['store']}")} if "store" in row else {}
     return {"kind": "row", **row, **needs, "student": {**STUDENT, **row.get("student", {})}}
+
+
+def labels_of(name: str) -> dict[str, Any]:
+    """Which labels a teacher or store knows, where these are not all."""
+    return {"labels": "half"} if name == "half" else {}
+
+
+def plain_of(name: str) -> str:
+    """The plain student that a row is held against, and whom its teachers have to beat."""
+    return AGAINST.get(name, PLAIN)
 
 
 def needed(name: str, seed: int) -> list[tuple[str, int]]:
@@ -110,7 +135,7 @@ def needed(name: str, seed: int) -> list[tuple[str, int]]:
         return [(f"teacher {one}", 0) for one in STORES[rest]["teachers"]]
     row = ROWS[name]
     own = [(f"teacher {row['teacher']}", 0)] if row["by"] == "live" else []
-    own += [(PLAIN, 0)] if row["by"] == "store" else []  # whom teachers have to beat
+    own += [(plain_of(name), 0)] if row["by"] == "store" else []
     if "store" in row:
         own.append((f"store {row['store']}", seed if row.get("distill", {}).get("match") == "exact" else 0))
     return [one for need in own for one in [*needed(*need), need]]
@@ -136,7 +161,8 @@ def folder_of(results: Evidence, scratch: Path, name: str, seed: int) -> Path:
     return scratch.resolve() / f"{name.replace(' ', '-')}-{seed}-{results.digest(name, seed)[:12]}"
 
 
-def make_missing(results: Evidence, dataset: Path, scratch: Path, left: list[tuple[str, int]], jobs: int) -> None:
+def make_missing(results: Evidence, datasets: dict[str, Path], scratch: Path, left: list[tuple[str, int]],
+                 jobs: int) -> None:
     """Make what is left, as many at once as there are jobs, and write each as it is finished."""
     running: dict[Future[Any], tuple[str, int]] = {}
     with ThreadPoolExecutor(jobs) as pool:
@@ -144,7 +170,7 @@ def make_missing(results: Evidence, dataset: Path, scratch: Path, left: list[tup
             for one in [one for one in left if not {*left, *running.values()} & set(needed(*one))]:
                 if len(running) < jobs:
                     left.remove(one)
-                    running[pool.submit(make, results, dataset, scratch, *one)] = one
+                    running[pool.submit(make, results, datasets, scratch, *one)] = one
             for done in wait(running, return_when=FIRST_COMPLETED).done:
                 keep(results, *running.pop(done), done.result())
 
@@ -157,13 +183,13 @@ def keep(results: Evidence, name: str, seed: int, made: dict[str, Any]) -> None:
     print(f"{time.strftime('%H:%M')} {name}, seed {seed}: {said}{made['cpu_seconds']:.0f} CPU s", flush=True)
 
 
-def make(results: Evidence, dataset: Path, scratch: Path, name: str, seed: int) -> Any:
+def make(results: Evidence, datasets: dict[str, Path], scratch: Path, name: str, seed: int) -> Any:
     """A row, teacher or store, in a process of its own."""
     folders = {one: str(folder_of(results, scratch, one, of)) for one, of in [*needed(name, seed), (name, seed)]}
-    bar = {to: results.rows[f"{PLAIN}/0"]["val"][of] for to, of in (("accuracy", "accuracy"), ("loss", "log_loss"))
-           if (PLAIN, 0) in needed(name, seed)}
+    bar = {to: results.rows[f"{plain_of(name)}/0"]["val"][of] for to, of in
+           (("accuracy", "accuracy"), ("loss", "log_loss")) if (plain_of(name), 0) in needed(name, seed)}
     wish = wish_of(name) | {"folders": folders, "own": folders[name], "bar": bar}
-    return answer_of("benchmarks.one_distillation", str(dataset), wish, seed)
+    return answer_of("benchmarks.one_distillation", str(datasets[wish.pop("labels", "all")]), wish, seed)
 
 
 def main() -> None:
@@ -180,7 +206,8 @@ def main() -> None:
     results = Evidence.read(options.results / "distillation.json")
     results.under = {"data": file_digest(dataset / "receipt.json"), "machine": machine()}
     left = wanted(results, options.rows, options.seeds, options.scratch)
-    make_missing(results, dataset, options.scratch, left, options.jobs)
+    half = half_labelled(options.data, options.scratch / "half", 128)
+    make_missing(results, {"all": dataset, "half": half}, options.scratch, left, options.jobs)
     results.write()
 
 

@@ -9,8 +9,9 @@ from benchmarks.rows import Rows, mean, told
 Found = list[dict[str, Any]]
 
 
-def page(results: Rows, names: list[str], rule: str) -> str:
-    """The results as Markdown; names: of the rows, the plain student's first."""
+def page(results: Rows, against: dict[str, str], rule: str) -> str:
+    """The results as Markdown; against: the plain student that each row is held against."""
+    names = list(against)
     known = [name for name in names if results.of(name)]
     minutes = sum(row["cpu_seconds"] for row in results.rows.values()) / 60
     missing = [f"{name} ({len(results.of(name))} seeds)" if name in known else name for name in names
@@ -18,13 +19,14 @@ def page(results: Rows, names: list[str], rule: str) -> str:
     return "\n".join([
         "# What a store is worth to a student", "", rule, "", f"Machine: {results.under['machine']}.",
         "Accuracies are in percent: means over seeds, with their standard deviation. Held out: val and test together. "
-        "Gain: of the means over the plain student's, with the standard error that the deviations of both give it. "
+        "Gain: of the means over the plain student's (of as many epochs and labels, for a row from a store), with the "
+        "standard error that the deviations of both give it. "
         "Seconds: CPU time of an epoch on one thread, looking at val included; measured on a shared machine, so that "
         "`benchmarks.distilling_speed` is what to compare by. Bytes: of all files of the store.",
         "", "| student | seeds | held out | gain | test | log-loss, held out | s an epoch | bytes a sample |",
-        "|---" * 8 + "|", *(line(results, name, names[0]) for name in sorted(
+        "|---" * 8 + "|", *(line(results, name, against[name]) for name in sorted(
             known, key=lambda name: -mean(results.of(name), "held_out", "accuracy"))),
-        "", *verdicts(results, names),
+        "", *verdicts(results, [name for name in names if against[name] == names[0]]),
         *table("| teacher | epochs | train | held out | test | CPU s |", teachers(results)),
         *table("| store, seed | views | bytes a sample and view | CPU s |", stores(results)),
         f"CPU minutes in all: {minutes:.0f}. Not trained, or with fewer seeds: {'; '.join(missing) or 'none'}.", ""])

@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from small_models import write_photographs, write_small_model
 from small_stores import KIND, identities, write_samples, write_store
 
 from benchmarks import distillation
+from benchmarks.datasets import half_labelled
 from benchmarks.distillation import PLAIN, ROWS, STORES, TEACHERS, Evidence, folder_of, make_missing, needed, wanted
 from benchmarks.one_distillation import by_text, first_views, settings_of
 from components.contract import load_step, run_step
@@ -29,18 +31,20 @@ class Maker:
 
     def __init__(self, dies_at: int = -1) -> None:
         self.asked: list[tuple[str, int]] = []
+        self.datasets: dict[str, str] = {}
         self.dies_at = dies_at
         self.lock = threading.Lock()
 
     def __call__(self, module, dataset, wish, seed):
         if len(self.asked) == self.dies_at:
             raise KeyboardInterrupt
-        needs = {name: path for name, path in wish["folders"].items() if path != wish["own"] and name != PLAIN}
+        needs = {name: path for name, path in wish["folders"].items() if name not in ROWS and path != wish["own"]}
         assert all(Path(path).exists() for path in needs.values())
         assert wish["bar"] == ({"accuracy": 0.7, "loss": 1.0} if wish.get("by") == "store" else {})
         name = Path(wish["own"]).name.rpartition("-")[0].rpartition("-")[0]
         with self.lock:
             self.asked.append((name, seed))
+            self.datasets[name] = dataset
         accuracy = next((value for key, value in ACCURACY.items() if key.replace(" ", "-") == name), 0.8) + seed / 100
         figures = {"accuracy": accuracy, "balanced_accuracy": 0.5, "log_loss": 1.0}
         made = {"val": figures, "test": figures, "held_out": figures, "train": figures, "cpu_seconds": 60.0}
@@ -51,12 +55,12 @@ class Maker:
         return made | heard | {"epochs": 20, "epoch_seconds": 3.0}
 
 
-def go_on(monkeypatch, path: Path, maker: Maker, data: str = "d", jobs: int = 1) -> Evidence:
+def go_on(monkeypatch, path: Path, maker: Maker, data: str = "d", jobs: int = 1, names=NAMES) -> Evidence:
     monkeypatch.setattr(distillation, "answer_of", maker)
     results = Evidence.read(path / "distillation.json")
     results.under = {"data": data, "machine": "m"}
-    left = wanted(results, NAMES, 2, path / "scratch")
-    make_missing(results, Path("dataset"), path / "scratch", left, jobs)
+    left = wanted(results, names, 2, path / "scratch")
+    make_missing(results, {"all": Path("dataset"), "half": Path("half")}, path / "scratch", left, jobs)
     return results
 
 
@@ -132,14 +136,42 @@ def test_the_page_tells_gains_their_errors_and_what_is_missing(monkeypatch, tmp_
     assert "any, 16 views" in page.splitlines()[-1] and "live teacher;" not in page.splitlines()[-1]
 
 
+def test_what_knows_half_of_the_labels_is_held_against_the_plain_student_that_does(monkeypatch, tmp_path):
+    monkeypatch.setitem(ACCURACY, "plain, half of the labels", 0.70)
+    monkeypatch.setitem(ACCURACY, "mean, 16 views, half of the labels", 0.76)
+    maker = Maker()
+    go_on(monkeypatch, tmp_path, maker, names=[PLAIN, "mean, 16 views, half of the labels"])
+    halves = ["plain,-half-of-the-labels", "teacher-half", "store-half", "mean,-16-views,-half-of-the-labels"]
+    assert maker.datasets == {"plain": "dataset"} | dict.fromkeys(halves, "half")
+    page = (tmp_path / "distillation.md").read_text()
+    (row,) = [line for line in page.splitlines() if line.startswith("| mean, 16 views, half of the labels |")]
+    assert row.split(" | ")[2:4] == ["76.5 ± 0.7", "+6.5"], "of its own plain student there is one seed"
+
+
+def test_half_of_the_labels_of_every_class_are_hidden(tmp_path):
+    source = tmp_path / "source"
+    for split, count in (("train", 9), ("val", 4), ("test", 4)):
+        for kind, hue in (("round", 40), ("square", 200)):
+            (source / split / kind).mkdir(parents=True)
+            for number in range(count):
+                pixels = np.random.default_rng([hue, len(split), number]).integers(0, 255, (24, 24, 3), np.uint8)
+                Image.fromarray(pixels).save(source / split / kind / f"{number}.png")
+    dataset = Dataset.open(half_labelled(source, tmp_path / "half", 24))
+    labels = {split: dataset.labels(dataset.tasks[0])[dataset.rows(split)] for split in ("train", "val", "test")}
+    assert dataset.tasks[0].classes == ("round", "square")
+    assert np.bincount(labels["train"] + 1).tolist() == [8, 5, 5]
+    assert len(labels["val"]) == len(labels["test"]) == 8 and (labels["val"] >= 0).all() and (labels["test"] >= 0).all()
+
+
 def test_every_row_stands_for_settings_and_names_what_it_needs():
     for name in ROWS:
         wish = distillation.wish_of(name)
         settings = settings_of(wish, 3)
-        assert settings.seed == 3 and settings.student.epochs == distillation.STUDENT["epochs"]
+        assert settings.seed == 3
+        assert settings.student.epochs == (40 if "40 epochs" in name or name == "plain, half of the labels" else 20)
         assert (settings.match == "exact") == ("replayed" in name or name == "plain, mixed views")
         for need, seed in needed(name, 3):
-            assert need == PLAIN or distillation.wish_of(need)["kind"] in ("teacher", "store")
+            assert need.startswith(PLAIN) or distillation.wish_of(need)["kind"] in ("teacher", "store")
             assert seed == (3 if "replayed" in name and need.startswith("store") else 0)
     assert all(set(store["teachers"]) <= set(TEACHERS) for store in STORES.values())
 
