@@ -29,7 +29,8 @@ def page(results: Rows, against: dict[str, str], rule: str) -> str:
         "", *verdicts(results, [name for name in names if against[name] == names[0]]),
         *table("| teacher | epochs | train | held out | test | CPU s |", teachers(results)),
         *table("| store, seed | views | bytes a sample and view | CPU s |", stores(results)),
-        f"CPU minutes in all: {minutes:.0f}. Not trained, or with fewer seeds: {'; '.join(missing) or 'none'}.", ""])
+        f"CPU minutes in all: {minutes:.0f}; of what was cut off and went on, those of its last part. Not "
+        f"trained, or with fewer seeds: {'; '.join(missing) or 'none'}.", ""])
 
 
 def table(head: str, lines: list[str]) -> list[str]:
