@@ -44,6 +44,7 @@ student: {model: {name: resnet18, options: {layers: [1, 1, 1, 1], channels: [8, 
 teach: {views: 2}
 distill: {temperature: 3.0, teachers: {force: true}}
 evaluate: {splits: [val, test]}
+compare: {confidence: 0.95}
 export: {opset: 20}
 seed: 0
 runtime: {threads: 1}
@@ -157,7 +158,9 @@ def commands() -> dict[str, list[str]]:
 def timed(project: Path, *command: str) -> float:
     """Seconds of one command."""
     started = time.monotonic()
-    subprocess.run(command, cwd=project, check=True, env=environment(project), capture_output=True)
+    done = subprocess.run(command, cwd=project, env=environment(project), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}: {done.stderr[-2000:]}")
     return time.monotonic() - started
 
 
@@ -167,7 +170,7 @@ def beside(project: Path, rounds: int) -> dict[str, float]:
     plant_manifest(project)
     found = {"stillhouse --help": (python, "-m", "components", "--help"),
              "python -m pipeline compile": (python, "-m", "pipeline", "compile", "--output", "pipeline.yaml"),
-             "dvc repro, nothing to do": ("dvc", "repro", "-q")}
+             "dvc repro, nothing to do": ("dvc", "repro")}
     return {name: statistics.median(timed(project, *line) for _ in range(rounds)) for name, line in found.items()}
 
 
@@ -180,7 +183,7 @@ def plant_manifest(project: Path) -> None:
     params = project / "params.yaml"
     params.write_text(params.read_text().replace("path: data/raw", "path: images.csv"))
     timed(project, "dvc", "init", "--no-scm", "-q")
-    timed(project, "dvc", "repro", "-q")
+    timed(project, "dvc", "repro")
 
 
 def machine() -> str:
