@@ -32,7 +32,7 @@ def publish(place: Place, candidate: Candidate, tag: str = "", force: bool = Fal
     refuse_foreign(candidate, digest)
     before = registry.latest(place)
     if before.digest != digest:
-        refuse_verdict(candidate.verdict, before.digest, force)
+        refuse_verdict(candidate.verdict, digest, before.digest, force)
     for part, folder in (("model", candidate.model), ("export", candidate.exported)):
         if folder is not None:
             registry.store(place, digest, part, folder)
@@ -65,33 +65,35 @@ def advance(place: Place, digest: str, before: registry.Latest) -> None:
 
 
 def refuse_foreign(candidate: Candidate, digest: str) -> None:
-    """UserError where export or verdict are of another model."""
+    """UserError where the export is of another model, or the verdict none of ours."""
     if candidate.exported is not None:
         made_from = receipts.read(candidate.exported).inputs.get("model", "")
         if made_from != digest:
             raise UserError(f"{candidate.exported} was made from model {made_from[:12] or 'unknown'}; "
                             f"{candidate.model} is {digest[:12]}", "make it again: dvc repro export")
-    if candidate.verdict is not None:
-        if not {"model", "champion", "promote", "verdict", "reasons"} <= candidate.verdict.keys():
-            raise UserError("the verdict is not one that `compare` wrote", "make it again: dvc repro compare")
-        if (judged := candidate.verdict["model"]) != digest:
-            raise UserError(f"the verdict is on model {judged[:12]}; {candidate.model} is {digest[:12]}",
-                            "make it again: dvc repro compare")
+    named = {"model", "champion", "promote", "verdict", "reasons"}
+    if candidate.verdict is not None and not named <= candidate.verdict.keys():
+        raise UserError("the verdict is not one that `compare` wrote", "make it again: dvc repro compare")
 
 
-def refuse_verdict(verdict: dict[str, Any] | None, champion: str | None, force: bool) -> None:
-    """UserError where the verdict forbids promotion, or is not about the champion of now; forced, a warning."""
+def refuse_verdict(verdict: dict[str, Any] | None, digest: str, champion: str | None, force: bool) -> None:
+    """UserError where the verdict forbids promotion, or is not on this model and the champion of now.
+
+    digest: the model's. force: all of that is a warning.
+    """
     cause = ""
     if verdict is None:
         cause = "there is no verdict on this model"
+    elif verdict["model"] != digest:
+        cause = f"the verdict is on model {verdict['model'][:12]}, not on {digest[:12]}"
     elif verdict["champion"] != champion:
         names = [(one or "none")[:12] for one in (verdict["champion"], champion)]
         cause = f"the verdict is against champion {names[0]}; the latest of the registry is now {names[1]}"
     elif not verdict["promote"]:
         cause = f"the verdict is {verdict['verdict']}: {'; '.join(verdict['reasons'])}"
     if cause and not force:
-        raise UserError(cause, "make it anew where the champion has changed (dvc repro compare); to publish against "
-                        "it: promote.force in params.yaml, or --force")
+        raise UserError(cause, "make it anew where model or champion has changed (dvc repro compare, or stillhouse "
+                        "compare); to publish against it: --force, or promote.when: always in params.yaml")
     if cause:
         print(f"warning: {cause}; published all the same (force)", file=sys.stderr)
 

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -119,13 +120,16 @@ def test_a_verdict_that_says_no_is_obeyed_unless_forced(tmp_path: Path, place: F
     ({"model": "ab" * 32}, "the verdict is on model abababababab"),
     ({"champion": "cd" * 32}, "the verdict is against champion cdcdcdcdcdcd; the latest of the registry is now none"),
 ])
-def test_a_verdict_about_something_else_is_refused(change: dict[str, str], words: str, tmp_path: Path,
-                                                   place: Folder) -> None:
+def test_a_verdict_about_something_else_is_refused_unless_forced(
+        change: dict[str, str], words: str, tmp_path: Path, place: Folder, capsys: pytest.CaptureFixture[str]) -> None:
     one = candidate(tmp_path, "one")
     assert one.verdict is not None
     with pytest.raises(UserError, match=words):
         publish(place, Candidate(one.model, one.exported, one.verdict | change))
     assert not place.path.exists()
+    forced = publish(place, Candidate(one.model, one.exported, one.verdict | change), force=True)
+    assert registry.latest(place).digest == forced
+    assert re.search(f"{words}.*published all the same", capsys.readouterr().err)
 
 
 def test_no_verdict_and_one_of_another_kind_are_refused(tmp_path: Path, place: Folder) -> None:
