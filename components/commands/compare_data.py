@@ -1,7 +1,6 @@
 """`stillhouse compare-data OLD NEW`: what changed between two Datasets, and whether it matters."""
 
 import argparse
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,9 +28,10 @@ def command(options: argparse.Namespace) -> None:
     from components.data.comparing_page import page
     from components.data.drift import VERDICTS
     from components.storage.atomic import write_file
+    from components.storage.digests import json_text
 
     found = compare(opened(options.old), opened(options.new))
-    text = json.dumps(found.to_json(), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json_text(found.to_json())
     to_terminal = options.json == Path("-")
     print(text if to_terminal else "\n".join(lines(found)), end="" if to_terminal else "\n")
     if options.json and not to_terminal:

@@ -1,7 +1,6 @@
 """`stillhouse thresholds MEMBER...`: from which probability on a prediction may be acted on without asking a person."""
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from math import floor
@@ -92,6 +91,7 @@ def command(options: argparse.Namespace) -> None:
     """Find the cuts, write them where asked for, and print them with what they give."""
     from components.probabilities.thresholds import doubts, report
     from components.storage.atomic import write_file
+    from components.storage.digests import json_text
 
     if options.check == options.split:
         raise UsageError(f"--check {options.check} is what the cuts are fitted on", "name another split")
@@ -100,7 +100,7 @@ def command(options: argparse.Namespace) -> None:
     splits = [options.split, *([options.check] if options.check else [])]
     found = fitted(dataset, whole, asked(options), options.task, splits, notes)
     notes += [*weaknesses(options, whole), *(note for one in found for note in doubts(one, splits))]
-    text = as_json(report(sealed(options.dataset), whole, found, splits) | made(options, whole))
+    text = json_text(report(sealed(options.dataset), whole, found, splits) | made(options, whole))
     if options.out:
         write_file(options.out, text)
     for note in notes:
@@ -175,11 +175,6 @@ def made(options: argparse.Namespace, whole: "Ensemble") -> dict[str, Any]:
     """How members were made one, and the models that speak: whoever acts on the cuts compares their digests."""
     models = {name: digest for head in heads(options) for name, digest in head.get("models", {}).items()}
     return {"by": options.by, "models": {one.name: models.get(one.name) for one in whole.members}}
-
-
-def as_json(value: Any) -> str:
-    """The text of thresholds.json."""
-    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def lines(cuts: "Cuts") -> Iterator[str]:

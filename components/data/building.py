@@ -1,7 +1,6 @@
 """From rows of a manifest and raw files to a Dataset: samples in their order, and what is stored of their images."""
 
 import hashlib
-import json
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from components.data.tasks import Task
 from components.data.writing import Body, Writer, named, read_body
 from components.errors import UserError
 from components.progress import progress
+from components.storage.digests import json_text
 
 BLOCK = 32
 EXAMPLES = 16
@@ -73,8 +73,7 @@ def build(places: Places, kept: pd.DataFrame, tasks: Sequence[Task], plan: Plan,
         "statistics": statistics(samples, tasks, embeddings(places.work, plan.form, len(samples), processes)),
     } | dict(entries or {})
     write_samples(places.folder / "samples.parquet", samples, tasks)
-    text = json.dumps(head, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    (places.folder / "dataset.json").write_text(text, encoding="utf-8")
+    (places.folder / "dataset.json").write_text(json_text(head), encoding="utf-8")
     if problem := keep(places.cache, plan.form.key(), places.work):
         notes.append(problem)
     return Built(figures(head, places.folder) | {"merged": len(kept) - len(samples)}, decoded, tuple(notes))

@@ -15,6 +15,7 @@ from components.data.dataset import SPLITS
 from components.data.reading import labels_of
 from components.data.tasks import Task, read_tasks
 from components.errors import UserError
+from components.storage.digests import json_text
 
 SCHEMA = 2
 REMEDY = "make it again: dvc repro validate"
@@ -72,8 +73,7 @@ def write_manifest(folder: Path, rows: pd.DataFrame, findings: pd.DataFrame, hea
     types |= {task.name: pa.string() for task in tasks} | MEASURED
     write_table(folder / "manifest.parquet", rows, types)
     whole = head | {"schema": SCHEMA, "kind": "manifest", "tasks": [task.to_json() for task in tasks]}
-    text = json.dumps(whole, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    (folder / "validation.json").write_text(text, encoding="utf-8")
+    (folder / "validation.json").write_text(json_text(whole), encoding="utf-8")
     with (folder / "findings.csv").open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(findings.columns)

@@ -1,7 +1,6 @@
 """Files and folders that are whole or absent: written privately, flushed, renamed into place."""
 
 import ctypes
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import UserError
-from components.storage.digests import walk_files
+from components.storage.digests import json_text, walk_files
 
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
@@ -72,7 +71,7 @@ def move_into_place(source: Path, target: Path) -> None:
 
 def write_json(path: Path, values: Any) -> None:
     """Write JSON in its one spelling, as `write_file` does."""
-    write_file(path, json.dumps(values, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n")
+    write_file(path, json_text(values))
 
 
 def write_file(path: Path, content: str | bytes) -> None:

@@ -12,6 +12,11 @@ CHUNK = 1 << 20
 SEAL = "digests.json"  # the digests of the other files of a folder that is whole or absent, by name
 
 
+def json_text(value: Any) -> str:
+    """The text of a JSON file, one spelling for equal values; ValueError for what is not finite."""
+    return json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
 def canonical_json(value: Any) -> str:
     """One spelling for equal values: keys sorted, no spaces, finite numbers only.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import UserError
-from components.storage.digests import canonical_json, file_digest, raw_digest, tree_digests, value_digest
+from components.storage.digests import canonical_json, file_digest, json_text, raw_digest, tree_digests, value_digest
 
 NAME = "receipt.json"
 SCHEMA = 1
@@ -33,7 +33,7 @@ class Receipt:
 
     def text(self) -> str:
         """The bytes of `receipt.json`, one spelling for equal facts."""
-        return json.dumps(asdict(self), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        return json_text(asdict(self))
 
 
 def is_sealed(path: Path) -> bool:
