@@ -101,10 +101,13 @@ def logarithms(values: Floats, kind: str, notes: list[str], file: str) -> Floats
 
 
 def finite_logarithms(values: Floats) -> Floats:
-    """Natural logarithms of probabilities, in which a 0 is taken for NOTHING.
+    """Natural logarithms of probabilities, in which a 0 is taken for NOTHING, or for the least of its row if less.
 
     >>> finite_logarithms(np.array([0.0, 1.0])).round(3).tolist()
     [-27.631, 0.0]
+    >>> finite_logarithms(np.array([0.0, 1e-30, 1.0])).round(3).tolist()
+    [-69.078, -69.078, 0.0]
     """
-    found: Floats = np.log(np.where(values > 0, values, NOTHING))
+    least = values.min(axis=-1, keepdims=True, initial=NOTHING, where=values > 0)
+    found: Floats = np.log(np.where(values > 0, values, least))
     return found
